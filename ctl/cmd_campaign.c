@@ -1,0 +1,234 @@
+#include "ctl/campaign_create.h"
+#include "ctl/command.h"
+#include "ctl/ctl.h"
+#include "ctl/steer.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define CAMPAIGN_COLUMNS                                                                           \
+    "c.id, c.name, c.status, c.scheduled_at, c.total, c.n_pending, c.n_sent, c.n_failed, "          \
+    "c.n_skipped, c.n_unknown, IF(c.total = 0, NULL, FLOOR(100 * (c.n_sent + c.n_failed + "        \
+    "c.n_skipped + c.n_unknown) / c.total)), c.started_at, c.finished_at, c.niche, "               \
+    "c.target_status, c.min_gap_ms, c.max_gap_ms, c.batch_size, c.batch_pause_ms, "                \
+    "1000 * c.max_lateness_s, c.max_attempts, c.on_unknown, c.steered, c.expanded_at, "            \
+    "c.counted_at, c.created_at"
+
+static const struct column columns[] = {
+    {"id", "ID", SHOW_ID},
+    {"name", "CAMPAIGN", SHOW_TEXT},
+    {"status", "STATUS", SHOW_TEXT},
+    {"scheduled_at", "SCHEDULED", SHOW_TIME},
+    {"total", "TOTAL", SHOW_INT},
+    {"open", "OPEN", SHOW_INT},
+    {"sent", "SENT", SHOW_INT},
+    {"failed", "FAILED", SHOW_INT},
+    {"skipped", "SKIPPED", SHOW_INT},
+    {"unknown", "UNKNOWN", SHOW_INT},
+    {"progress", "DONE", SHOW_PERCENT},
+    {"started_at", NULL, SHOW_TIME},
+    {"finished_at", NULL, SHOW_TIME},
+    {"niche", NULL, SHOW_TEXT},
+    {"target_status", NULL, SHOW_TEXT},
+    {"gap_min_ms", NULL, SHOW_MS},
+    {"gap_max_ms", NULL, SHOW_MS},
+    {"batch_size", NULL, SHOW_INT},
+    {"batch_pause_ms", NULL, SHOW_MS},
+    {"max_lateness_ms", NULL, SHOW_MS},
+    {"max_attempts", NULL, SHOW_INT},
+    {"on_unknown", NULL, SHOW_TEXT},
+    {"steered", NULL, SHOW_TEXT},
+    {"expanded_at", NULL, SHOW_TIME},
+    {"counted_at", NULL, SHOW_TIME},
+    {"created_at", NULL, SHOW_TIME},
+    {NULL, NULL, SHOW_TEXT},
+};
+
+/* --- list and show -------------------------------------------------------------------- */
+
+static int
+list(struct ctl *c, const struct args *a)
+{
+    (void)a;
+    struct err e = {0};
+    struct rows r;
+    if (!ctl_user(c, false, &e) ||
+        !store_queryf(c->store, &r, &e,
+                      "SELECT " CAMPAIGN_COLUMNS " FROM campaigns c WHERE c.user_id = %" PRIu64 " ORDER BY c.id",
+                      c->user_id)) {
+        return ctl_fail(&e);
+    }
+    struct doc *campaigns = output_rows(&r, columns);
+    rows_done(&r);
+    output_list(&c->out, columns, campaigns);
+    return CTL_OK;
+}
+
+static const struct column row_columns[] = {
+    {"status", "ROWS", SHOW_TEXT}, {"rows", "COUNT", SHOW_INT}, {NULL, NULL, SHOW_TEXT}};
+static const struct column device_columns[] = {
+    {"id", "ID", SHOW_ID}, {"name", "DEVICE", SHOW_TEXT}, {"status", "STATUS", SHOW_TEXT}, {NULL, NULL, SHOW_TEXT}};
+
+/* Puts the rows of a query that takes the campaign's id under a key. */
+static bool
+put_rows(struct ctl *c, const char *query, uint64_t id, const struct column *what, const char *key, struct doc *d,
+         struct err *e)
+{
+    struct sql q = {0};
+    struct rows r;
+    sql_text(&q, query);
+    sql_uint(&q, id);
+    sql_text(&q, what == row_columns ? " GROUP BY status" : " ORDER BY d.name");
+    bool ok = store_query(c->store, &q, &r, e);
+    sql_done(&q);
+    if (ok) {
+        doc_put(d, key, output_rows(&r, what));
+    }
+    rows_done(&r);
+    return ok;
+}
+
+static bool
+describe(struct ctl *c, uint64_t id, struct doc *d, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT c.content, " CAMPAIGN_COLUMNS " FROM campaigns c WHERE c.id = %" PRIu64, id)) {
+        return false;
+    }
+    if (rows_next(&r)) {
+        output_row(&r, 1, columns, d);
+        doc_put_str(d, "content", rows_str(&r, 0));
+    }
+    rows_done(&r);
+    return put_rows(c, "SELECT status, COUNT(*) FROM broadcast_messages WHERE campaign_id = ", id, row_columns,
+                    "messages", d, e) &&
+           put_rows(c,
+                    "SELECT d.id, d.name, d.status FROM campaign_devices x JOIN devices d ON d.id = x.device_id "
+                    "WHERE x.campaign_id = ",
+                    id, device_columns, "devices", d, e);
+}
+
+static int
+show(struct ctl *c, const struct args *a)
+{
+    static const struct section sections[] = {{"", NULL, columns},
+                                              {"content", "Content:", NULL},
+                                              {"messages", "Messages now:", row_columns},
+                                              {"devices", "Devices:", device_columns},
+                                              {NULL, NULL, NULL}};
+    struct err e = {0};
+    struct found campaign;
+    struct doc *d = doc_object();
+    if (!ctl_user(c, false, &e) || !ctl_find_campaign(c, a->operands[0], &campaign, &e) ||
+        !describe(c, campaign.id, d, &e)) {
+        doc_free(d);
+        return ctl_fail(&e);
+    }
+    output_report(&c->out, sections, d);
+    return CTL_OK;
+}
+
+/* --- start, pause, resume, cancel ----------------------------------------------------- */
+
+/* One conditional UPDATE is the whole decision: of several people, or a person and a producer, one wins.
+ * A campaign that was paused before it had started is scheduled again, so that a producer starts it. */
+static const struct turn {
+    const char *done, *set, *from, *cure;
+} start_turn = {"starts now: a producer takes it up within seconds", "'scheduled', scheduled_at = UTC_TIMESTAMP(3)",
+                "('draft')", "only a draft can be started"},
+  pause_turn = {"is paused", "'paused'", "('scheduled', 'running')", "only a scheduled or running one can be paused"},
+  resume_turn = {"goes on", "IF(audience_max_lead IS NULL AND expanded_at IS NULL, 'scheduled', 'running')",
+                 "('paused')", "only a paused one can be resumed"},
+  cancel_turn = {"is cancelled; what was not sent yet is skipped", "'cancelled'",
+                 "('draft', 'scheduled', 'running', 'paused')", "it cannot be cancelled any more"};
+
+static bool
+read_status(struct ctl *c, uint64_t id, char *status, size_t size, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(c->store, &r, e, "SELECT status FROM campaigns WHERE id = %" PRIu64, id)) {
+        return false;
+    }
+    (void)snprintf(status, size, "%s", rows_next(&r) ? rows_str(&r, 0) : "gone");
+    rows_done(&r);
+    return true;
+}
+
+static bool
+update(struct ctl *c, const struct turn *t, uint64_t id, uint64_t *changed, struct err *e)
+{
+    struct sql q = {0};
+    sql_text(&q, "UPDATE campaigns SET updated_at = UTC_TIMESTAMP(3), status = ");
+    sql_text(&q, t->set);
+    sql_text(&q, " WHERE id = ");
+    sql_uint(&q, id);
+    sql_text(&q, " AND status IN ");
+    sql_text(&q, t->from);
+    bool ok = store_exec(c->store, &q, changed, NULL, e);
+    sql_done(&q);
+    return ok;
+}
+
+static int
+turn(struct ctl *c, const char *text, const struct turn *t)
+{
+    struct err e = {0};
+    struct found campaign;
+    char status[16];
+    uint64_t changed = 0;
+    if (!ctl_user(c, false, &e) || !ctl_find_campaign(c, text, &campaign, &e) ||
+        !update(c, t, campaign.id, &changed, &e) || !read_status(c, campaign.id, status, sizeof status, &e)) {
+        return ctl_fail(&e);
+    }
+    if (!changed) {
+        return ctl_refuse("campaign %s is %s: %s; nothing was changed", campaign.name, status, t->cure);
+    }
+    struct doc *d = doc_object();
+    doc_put_id(d, "id", campaign.id);
+    doc_put_str(d, "name", campaign.name);
+    doc_put_str(d, "status", status);
+    if (t != &start_turn) { /* Redis has heard nothing of a draft */
+        doc_put_str(d, "redis", steer_campaign(c, campaign.id));
+    }
+    output_said(&c->out, d, "campaign %s %s", campaign.name, t->done);
+    return CTL_OK;
+}
+
+static int
+start(struct ctl *c, const struct args *a)
+{
+    return turn(c, a->operands[0], &start_turn);
+}
+
+static int
+pause_campaign(struct ctl *c, const struct args *a)
+{
+    return turn(c, a->operands[0], &pause_turn);
+}
+
+static int
+resume(struct ctl *c, const struct args *a)
+{
+    return turn(c, a->operands[0], &resume_turn);
+}
+
+static int
+cancel(struct ctl *c, const struct args *a)
+{
+    return turn(c, a->operands[0], &cancel_turn);
+}
+
+const struct command campaign_commands[] = {
+    {"campaign", "create", "NAME", 1, 1, campaign_create_flags, sizeof(struct campaign_create_flags),
+     campaign_create, "Makes a campaign: a message to the leads of its devices."},
+    {"campaign", "list", "", 0, 0, NULL, 0, list, "All campaigns of the user, as last counted."},
+    {"campaign", "show", "NAME|ID", 1, 1, NULL, 0, show, "One campaign, counted now."},
+    {"campaign", "start", "NAME|ID", 1, 1, NULL, 0, start, "Starts a draft now."},
+    {"campaign", "pause", "NAME|ID", 1, 1, NULL, 0, pause_campaign,
+     "Stops it within a second; what was not sent yet waits."},
+    {"campaign", "resume", "NAME|ID", 1, 1, NULL, 0, resume, "Lets a paused campaign go on."},
+    {"campaign", "cancel", "NAME|ID", 1, 1, NULL, 0, cancel,
+     "Ends it within a second; what was not sent yet is skipped."},
+    {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},
+};

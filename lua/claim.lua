@@ -1,0 +1,103 @@
+#!lua
+-- claim.lua -- lease the next job of each named device that is due, and name the devices to ask for next.
+--
+-- KEYS[1] meta  KEYS[2] ready  KEYS[3] leases  KEYS[4] results  KEYS[5] stopped
+-- then for each device: jobs, device, ids
+-- ARGV[1] incarnation  ARGV[2] owner  ARGV[3] lease ms  ARGV[4] room (jobs at most)  ARGV[5] devices to name
+-- then for each device: name
+--
+-- Returns {now, next due time or -1, {device names that are due}, {job, ...}} with each job as
+--   {device, id, gen, token, row, source, gap min, gap max, batch, batch pause, quiet, payload version, payload}
+-- A job of a stopped source, or one that is too late, is settled on the way (result "returned" or
+-- "skipped"); at most 50 of them a device and call.
+-- Cost    O(log devices) a device.  A lost reply leaves leases that reclaim gives back.
+local refused = gate()
+if refused then return refused end
+local ready, leases, results, stopped = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local owner, lease, room, asked = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local jobs_out = {}
+
+-- The device's next entries in order: first those that were given back (they are in the group's pending
+-- list without a lease), then unread ones.
+local function entries(jobs, in_flight, want)
+  local list = {}
+  local pending = redis.call('XPENDING', jobs, 'fleet')[1]
+  if pending > in_flight then
+    local r = redis.call('XREADGROUP', 'GROUP', 'fleet', 'w', 'COUNT', in_flight + want, 'STREAMS', jobs, '0')
+    for _, e in ipairs(r and r[1] and r[1][2] or {}) do
+      if e[2] then list[#list + 1] = e else redis.call('XACK', jobs, 'fleet', e[1]) end
+    end
+  end
+  if #list < in_flight + want then
+    local r = redis.call('XREADGROUP', 'GROUP', 'fleet', 'w', 'COUNT', want, 'STREAMS', jobs, '>')
+    for _, e in ipairs(r and r[1] and r[1][2] or {}) do list[#list + 1] = e end
+  end
+  return list
+end
+
+local function fields(e)
+  local f = {}
+  for i = 1, #e[2], 2 do f[e[2][i]] = e[2][i + 1] end
+  return f
+end
+
+-- Settles what must not be sent; true when the entry is out of the way.
+local function set_aside(ids, jobs, name, e, f)
+  local state = redis.call('HGET', stopped, f.src)
+  local kind, code
+  if state == 'cancelled' then kind, code = 'skipped', 'cancelled'
+  elseif state == 'paused' then kind, code = 'returned', 'paused'
+  elseif f.exp ~= '0' and tonumber(f.exp) < now then kind, code = 'skipped', 'expired'
+  else return false end
+  remove_entry(jobs, e[1])
+  redis.call('HSET', ids, f.id, (kind == 'returned' and 'R ' or 'D ') .. f.gen .. ' 0 ' .. kind)
+  result(results, kind, f.id, f.row, name, f.gen, '0', 'code', code)
+  return true
+end
+
+local function serve(jobs, device, ids, name)
+  local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused', 'gap_min', 'gap_max', 'batch',
+    'batch_pause', 'quiet')
+  local in_flight = tonumber(d[1] or '0')
+  local free = tonumber(d[2] or '1') - in_flight
+  if d[4] or tonumber(d[3] or '0') > now or free < 1 or redis.call('EXISTS', jobs) == 0 then return end
+  if tonumber(d[6] or '0') > 0 then free = 1 end
+  if free > room then free = room end
+  local left = 50
+  repeat
+    local again = false
+    for _, e in ipairs(entries(jobs, in_flight, free)) do
+      if left < 1 then break end
+      local f = fields(e)
+      local s = redis.call('HGET', ids, f.id)
+      if s ~= 'W ' .. f.gen .. ' ' .. e[1] then
+        -- In flight already, or a stray entry that no id points to.
+        local w = words(s)
+        if not ((w[1] == 'L' or w[1] == 'P') and w[3] == e[1]) then
+          remove_entry(jobs, e[1])
+          again, left = true, left - 1
+        end
+      elseif set_aside(ids, jobs, name, e, f) then
+        again, left = true, left - 1
+      elseif free > 0 then
+        local token = redis.call('HINCRBY', device, 'token', 1)
+        redis.call('HSET', ids, f.id, 'L ' .. f.gen .. ' ' .. e[1] .. ' ' .. token .. ' ' .. owner)
+        redis.call('ZADD', leases, now + lease, name .. '/' .. f.id)
+        in_flight = redis.call('HINCRBY', device, 'in_flight', 1)
+        free, room = free - 1, room - 1
+        jobs_out[#jobs_out + 1] = {name, f.id, f.gen, tostring(token), f.row, f.src, d[5] or '0', d[6] or '0',
+          d[7] or '0', d[8] or '0', d[9] or '', f.v, f.job}
+      end
+    end
+  until not again or free < 1 or left < 1
+end
+
+local a = 6
+for k = 6, #KEYS, 3 do
+  if room > 0 then serve(KEYS[k], KEYS[k + 1], KEYS[k + 2], ARGV[a]) end
+  place(ready, KEYS[k + 1], KEYS[k], ARGV[a])
+  a = a + 1
+end
+local due = redis.call('ZRANGEBYSCORE', ready, '-inf', now, 'LIMIT', 0, asked)
+local head = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
+return {now, head[2] and math.floor(tonumber(head[2])) or -1, due, jobs_out}

@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- steer.lua -- pause, resume or cancel a source; pause, resume or configure a device.
+--
+-- KEYS[1] meta   then either KEYS[2] stopped   or KEYS[2] ready, KEYS[3] jobs, KEYS[4] device
+-- ARGV[1] incarnation
+--   "source", source, "paused" | "cancelled" | "none"
+--   "device", name, config version, max in flight, gap min, gap max, batch, batch pause, hourly cap,
+--             daily cap, quiet, paused ("" = no), wake channel, partition
+--
+-- Returns 1.  Works while the partition recovers, and past maxmemory.  Same call again: no change.
+local refused = gate(true)
+if refused then return refused end
+if ARGV[2] == 'source' then
+  if ARGV[4] == 'none' then redis.call('HDEL', KEYS[2], ARGV[3])
+  else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
+  return 1
+end
+local device = KEYS[4]
+local known = redis.call('EXISTS', device) == 1
+if not known and ARGV[13] == '' then return 1 end -- an idle device: it is configured when it gets a job
+redis.call('HSET', device, 'config', ARGV[4], 'max_in_flight', ARGV[5], 'gap_min', ARGV[6], 'gap_max', ARGV[7],
+  'batch', ARGV[8], 'batch_pause', ARGV[9], 'hour_cap', ARGV[10], 'day_cap', ARGV[11], 'quiet', ARGV[12])
+if ARGV[13] == '' then redis.call('HDEL', device, 'paused')
+else
+  redis.call('HSET', device, 'paused', ARGV[13])
+  redis.call('PERSIST', device)
+end
+local d = redis.call('HMGET', device, 'held', 'in_flight')
+if d[1] == 'quiet' then
+  redis.call('HSET', device, 'next', now)
+  redis.call('HDEL', device, 'held')
+end
+if redis.call('EXISTS', KEYS[3]) == 0 and (d[2] or '0') == '0' then rest(device) end
+if place(KEYS[2], device, KEYS[3], ARGV[3]) then redis.call('PUBLISH', ARGV[14], ARGV[15]) end
+return 1

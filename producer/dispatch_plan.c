@@ -1,0 +1,46 @@
+#include "producer/dispatch_plan.h"
+
+int64_t
+plan_room(int64_t window, int64_t known, bool paused, bool open)
+{
+    return paused || !open || known >= window ? 0 : window - known;
+}
+
+enum row_fate
+plan_fate(char stage_answer)
+{
+    switch (stage_answer) {
+    case 'S':
+        return FATE_QUEUE;
+    case 'F':
+        return FATE_RETURN;
+    default:
+        return FATE_LATER;
+    }
+}
+
+int64_t
+plan_interval(bool found, int64_t last_ms, int64_t min_ms, int64_t max_ms)
+{
+    int64_t next = found ? min_ms : 2 * last_ms;
+    return next < min_ms ? min_ms : next > max_ms ? max_ms : next;
+}
+
+size_t
+plan_claim(int64_t *rooms, size_t n, size_t at, int64_t batch)
+{
+    size_t taken = 0;
+    int64_t sum = 0;
+    while (at + taken < n) {
+        int64_t *room = &rooms[at + taken];
+        if (*room > batch) {
+            *room = batch;
+        }
+        if (taken && sum + *room > batch) {
+            break;
+        }
+        sum += *room;
+        taken++;
+    }
+    return taken;
+}

@@ -1,0 +1,113 @@
+/* main.c -- the producer: campaigns become rows, due rows become jobs in Redis. */
+#include "producer/producer.h"
+#include "shared/clock.h"
+#include "shared/conf.h"
+#include "shared/http_server.h"
+#include "shared/log.h"
+
+#include <ev.h>
+#include <stddef.h>
+
+enum { IDLE_MS = 100 };
+
+#define KEY(member) offsetof(struct settings, member)
+static const struct conf_key keys[] = {
+    PROGRAM_KEYS(struct settings, "info"),
+    PROGRAM_MYSQL_KEYS(struct settings),
+    {"claim_dialect", CONF_WORD, KEY(dialect), "auto", "auto|update-then-select|skip-locked", 0,
+     "how due rows are claimed; auto: by the server's version"},
+    {"window", CONF_INT, KEY(window), "200", "1..5000", 0, "jobs of one device that Redis holds at most"},
+    {"poll_min", CONF_MS, KEY(poll_min), "250ms", "10..60000", 0, "wait between sweeps while there is work"},
+    {"poll_max", CONF_MS, KEY(poll_max), "5s", "10..600000", 0, "wait between sweeps of an idle fleet"},
+    {"claim_batch", CONF_INT, KEY(claim_batch), "500", "1..5000", 0, "rows claimed in one transaction"},
+    {"expand_batch", CONF_INT, KEY(expand_batch), "1000", "1..5000", 0, "rows of an audience written in one transaction"},
+    {"steer_interval", CONF_MS, KEY(steer_interval), "500ms", "10..60000", 0,
+     "how often pauses, cancellations and new paces are passed on to Redis"},
+    {0},
+};
+
+static bool
+cycle(void *arg, bool *work, struct err *e)
+{
+    struct producer *p = arg;
+    int64_t began = clock_mono_us();
+    uint64_t rows = 0, jobs = 0;
+    if (program_due(&p->next_beat, 1000)) {
+        queue_beat(p->q, p->name, false, &p->fleet, NULL, NULL);
+    }
+    if (program_due(&p->next_steer, p->s->steer_interval) && !steer_tick(p, e)) {
+        return err_wrap(e, "steer");
+    }
+    if (program_due(&p->next_expire, 1000) && !skip_tick(p, &rows, e)) {
+        return err_wrap(e, "skip");
+    }
+    uint64_t written = 0;
+    if (program_due(&p->next_campaign, 500) && !campaign_tick(p, &written, e)) {
+        return false;
+    }
+    if (written) {
+        p->next_campaign = 0;
+        p->sweep_ms = p->s->poll_min; /* fresh rows: dispatch at once */
+        p->next_sweep = 0;
+    }
+    if (!dispatch_hungry(p, &jobs, e)) {
+        return err_wrap(e, "dispatch");
+    }
+    if (clock_mono_ms() >= p->next_sweep) {
+        uint64_t swept = 0;
+        if (!dispatch_sweep(p, &swept, e)) {
+            return err_wrap(e, "sweep");
+        }
+        p->sweep_ms = plan_interval(swept > 0, p->sweep_ms, p->s->poll_min, p->s->poll_max);
+        p->next_sweep = clock_mono_ms() + p->sweep_ms;
+        jobs += swept;
+    }
+    *work = rows + written + jobs > 0;
+    metric_observe_us(&producer_metrics[M_CYCLE], clock_mono_us() - began);
+    return true;
+}
+
+static bool
+set_up(struct producer *p, struct err *e)
+{
+    struct settings *s = p->s;
+    struct queue_config qc = program_queue(&s->program, p->name);
+    struct queue_events events = {program_on_link, NULL, p};
+    return program_store(&s->mysql, (int)s->dialect, &p->db, e) && queue_open(p->loop, &qc, &events, &p->q, e);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct settings s = {0};
+    struct conf c = {0};
+    struct err e = {0};
+    struct http_server *http = NULL;
+    enum conf_result r =
+        conf_load(&c, keys, &s, "paceline-producer",
+                  "Turns due campaigns into rows and due rows into jobs, one Redis stream per device.", NULL, NULL, argc, argv);
+    if (r != CONF_RUN) {
+        return r == CONF_EXIT_OK ? 0 : 2;
+    }
+    struct producer p = {.s = &s, .loop = ev_default_loop(EVFLAG_AUTO), .sweep_ms = s.poll_min};
+    for (int i = 0; i < PRODUCER_METRICS; i++) {
+        metric_register(&producer_metrics[i]);
+    }
+    int code = 0;
+    program_catch_signals();
+    if (!program_name("producer", s.program.name, p.name, &e) || !program_start("producer", &s.program, &http, &e) ||
+        !set_up(&p, &e)) {
+        log_error("cannot_start", "why", LOG_S(e.text));
+        code = 2;
+    } else {
+        struct program_gauges gauges = {&producer_metrics[M_REDIS_UP], &producer_metrics[M_MYSQL_UP],
+                                        &producer_metrics[M_DEADLOCKS], &producer_metrics[M_STATEMENTS]};
+        code = program_run(p.loop, p.q, p.db, p.name, IDLE_MS, &gauges, cycle, &p);
+    }
+    queue_close(p.q);
+    store_close(p.db);
+    http_server_stop(http);
+    ev_loop_destroy(p.loop);
+    conf_done(&c);
+    return code;
+}

@@ -1,0 +1,26 @@
+#include "shared/metrics.h"
+
+#include "producer/producer.h"
+
+#define COUNTER(n, h)                                                                              \
+    {                                                                                              \
+        .name = (n), .help = (h), .type = METRIC_COUNTER                                           \
+    }
+#define GAUGE(n, h)                                                                                \
+    {                                                                                              \
+        .name = (n), .help = (h), .type = METRIC_GAUGE                                             \
+    }
+
+struct metric producer_metrics[] = {
+    [M_ROWS] = COUNTER("paceline_rows_total", "Messages written for campaigns."),
+    [M_JOBS] = COUNTER("paceline_jobs_total", "Jobs activated in Redis."),
+    [M_EXPIRED] = COUNTER("paceline_expired_total", "Rows skipped because they were too late."),
+    [M_CANCELLED] = COUNTER("paceline_cancelled_total", "Rows skipped because their campaign was cancelled."),
+    [M_RETURNED] = COUNTER("paceline_returned_total", "Claimed rows that Redis had no place for."),
+    [M_DEADLOCKS] = COUNTER("paceline_deadlocks_total", "Transactions repeated after a deadlock or lock time-out."),
+    [M_STATEMENTS] = COUNTER("paceline_statements_total", "Statements sent to MySQL."),
+    [M_MYSQL_UP] = GAUGE("paceline_mysql_up", "1 while MySQL answers."),
+    [M_REDIS_UP] = GAUGE("paceline_redis_up", "1 while Redis answers."),
+    [M_BACKLOG] = GAUGE("paceline_due_devices", "Devices with due rows at the last sweep."),
+    [M_CYCLE] = {.name = "paceline_cycle_seconds", .help = "Length of a producer's cycle.", .type = METRIC_HISTOGRAM},
+};

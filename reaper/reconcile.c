@@ -1,0 +1,334 @@
+/* reconcile.c -- rows and Redis are compared, both ways.
+ *
+ * Rows -> Redis: rows that have stood still are probed (staged ones are unstaged in the same call: whoever staged
+ * them finds nothing to activate) and repaired by compare-and-set on (status, gen).  Each queued row is looked at
+ * once when it is `fresh_age` old, and all of them once in every `audit_interval`.
+ * Redis -> rows: device by device, jobs whose row is final, gone or of another generation are dropped, and the
+ * device's keys are checked against one another. */
+#include "reaper/reaper.h"
+#include "shared/clock.h"
+#include "shared/fault.h"
+#include "shared/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS_A_BATCH = 1000, BATCHES_A_PASS = 20, PROBE_ITEMS = 50, DEVICES_A_PASS = 64 };
+
+struct item {
+    uint64_t id;
+    enum row_status status;
+    struct queue_probe_job probe;
+    enum repair repair;
+};
+
+struct rows_batch {
+    struct item *items;
+    size_t n;
+    char last_at[32];
+    uint64_t last_id;
+};
+
+static bool
+read_items(struct reaper *r, const struct sql *q, struct rows_batch *b, struct err *e)
+{
+    struct rows rows;
+    b->n = 0;
+    b->items = NULL;
+    if (!store_query(r->db, q, &rows, e)) {
+        return false;
+    }
+    b->items = xcalloc((size_t)rows.count, sizeof *b->items);
+    while (rows_next(&rows)) {
+        struct item *x = &b->items[b->n];
+        x->id = rows_uint(&rows, 0);
+        (void)snprintf(x->probe.id, sizeof x->probe.id, "%s", rows_str(&rows, 1));
+        x->probe.device = rows_uint(&rows, 2);
+        x->probe.gen = (uint32_t)rows_uint(&rows, 3);
+        (void)snprintf(b->last_at, sizeof b->last_at, "%s", rows_str(&rows, 5));
+        b->last_id = x->id;
+        b->n += row_status_parse(rows_str(&rows, 4), &x->status);
+    }
+    rows_done(&rows);
+    return true;
+}
+
+/* --- probing ------------------------------------------------------------------------------------------- */
+
+struct probe_call {
+    struct queue_probe_device devices[PROBE_ITEMS];
+    struct queue_probe_job jobs[PROBE_ITEMS];
+    struct item *items[PROBE_ITEMS];
+    size_t n_devices, n;
+    unsigned p;
+    bool failed;
+};
+
+static void
+on_probe(void *arg, const struct err *e)
+{
+    struct probe_call *c = arg;
+    c->failed = e != NULL;
+}
+
+static int
+by_partition(const void *a, const void *b, void *arg)
+{
+    const struct item *x = a, *y = b;
+    unsigned p = queue_partition(arg, x->probe.device), q = queue_partition(arg, y->probe.device);
+    if (p != q) {
+        return p < q ? -1 : 1;
+    }
+    return x->probe.device < y->probe.device ? -1 : x->probe.device > y->probe.device;
+}
+
+static void
+add_probe(struct probe_call *c, struct item *x)
+{
+    if (!c->n_devices || c->devices[c->n_devices - 1].device != x->probe.device) {
+        c->devices[c->n_devices++].device = x->probe.device;
+    }
+    c->jobs[c->n] = x->probe;
+    c->items[c->n++] = x;
+}
+
+/* Fills each item's repair; items of partitions that did not answer keep REPAIR_NOTHING. */
+static void
+probe(struct reaper *r, struct rows_batch *b)
+{
+    struct probe_call *calls = xcalloc(b->n, sizeof *calls);
+    size_t n_calls = 0;
+    qsort_r(b->items, b->n, sizeof *b->items, by_partition, r->q);
+    for (size_t i = 0; i < b->n; i++) {
+        unsigned p = queue_partition(r->q, b->items[i].probe.device);
+        if (!n_calls || calls[n_calls - 1].p != p || calls[n_calls - 1].n == PROBE_ITEMS) {
+            calls[n_calls++].p = p;
+        }
+        add_probe(&calls[n_calls - 1], &b->items[i]);
+    }
+    for (size_t k = 0; k < n_calls; k++) {
+        struct probe_call *c = &calls[k];
+        queue_probe(r->q, c->p, true, c->devices, c->n_devices, c->jobs, c->n, on_probe, c);
+    }
+    queue_wait(r->q);
+    for (size_t k = 0; k < n_calls; k++) {
+        struct probe_call *c = &calls[k];
+        for (size_t i = 0; !c->failed && i < c->n; i++) {
+            c->items[i]->repair = reconcile_plan(c->items[i]->status, c->jobs[i].state, r->parts[c->p].doubt);
+        }
+    }
+    free(calls);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------- */
+
+static bool
+write_repair(struct reaper *r, const struct rows_batch *b, enum repair repair, enum row_status from, const char *set,
+             enum reaper_metric m, struct err *e)
+{
+    struct sql q = {0}, pairs = {0};
+    uint64_t *ids = xcalloc(b->n, sizeof *ids), changed = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->items[i].repair == repair && b->items[i].status == from) {
+            sql_addf(&pairs, n ? ",(%" PRIu64 ",%u)" : "(%" PRIu64 ",%u)", b->items[i].id, b->items[i].probe.gen);
+            ids[n++] = b->items[i].id;
+        }
+    }
+    bool ok = true;
+    if (n) {
+        sql_text(&q, "UPDATE broadcast_messages SET ");
+        sql_text(&q, set);
+        sql_text(&q, ", updated_at = UTC_TIMESTAMP(3) WHERE id IN (");
+        sql_ids(&q, ids, n);
+        sql_addf(&q, ") AND status = %s AND (id, gen) IN (", row_status_name(from));
+        sql_text(&q, pairs.text.data);
+        sql_text(&q, ")");
+        ok = store_exec(r->db, &q, &changed, NULL, e);
+        metric_add(&reaper_metrics[m], (int64_t)changed);
+        if (changed) {
+            log_info("reconciled", "rows", LOG_I(changed), "from", LOG_S(row_status_name(from)), "set", LOG_S(set));
+        }
+    }
+    free(ids);
+    sql_done(&q);
+    sql_done(&pairs);
+    return ok;
+}
+
+static bool
+repair_rows(struct reaper *r, struct rows_batch *b, struct err *e)
+{
+    static const char pending[] = "status = 'pending'";
+    static const char queued[] = "status = 'queued', queued_at = UTC_TIMESTAMP(3)";
+    static const char unknown[] = "status = 'unknown', attempt = attempt + 1, unknowns = unknowns + 1, error_class = "
+                                  "'redis-lost', error_message = 'Redis lost data and a worker that may have sent it did "
+                                  "not report', decide_at = NULL";
+    probe(r, b);
+    FAULT("reconcile.probed");
+    bool ok = write_repair(r, b, REPAIR_PENDING, ROW_QUEUED, pending, M_REPAIR_PENDING, e) &&
+              write_repair(r, b, REPAIR_PENDING, ROW_PROCESSING, pending, M_REPAIR_PENDING, e) &&
+              write_repair(r, b, REPAIR_QUEUED, ROW_PROCESSING, queued, M_REPAIR_QUEUED, e) &&
+              write_repair(r, b, REPAIR_UNKNOWN, ROW_QUEUED, unknown, M_REPAIR_UNKNOWN, e);
+    if (ok) {
+        FAULT("reconcile.written");
+    }
+    return ok;
+}
+
+/* --- rows -> Redis ------------------------------------------------------------------------------------- */
+
+static bool
+look_at_processing(struct reaper *r, struct err *e)
+{
+    struct sql q = {0};
+    struct rows_batch b;
+    sql_addf(&q,
+             "SELECT id, job_id, device_id, gen, status, processing_started_at FROM broadcast_messages WHERE "
+             "status = 'processing' AND processing_started_at < UTC_TIMESTAMP(3) - INTERVAL %" PRId64
+             " MICROSECOND ORDER BY processing_started_at, id LIMIT %d",
+             r->s->claim_lease * 1000, ROWS_A_BATCH);
+    bool ok = read_items(r, &q, &b, e);
+    ok = ok && (b.n == 0 || repair_rows(r, &b, e));
+    free(b.items);
+    sql_done(&q);
+    return ok;
+}
+
+/* From the cursor on; *ret_end when there are no more rows of that age. */
+static bool
+look_at_queued(struct reaper *r, int64_t age_ms, bool *ret_end, struct err *e)
+{
+    struct sql q = {0};
+    struct rows_batch b;
+    sql_addf(&q,
+             "SELECT id, job_id, device_id, gen, status, queued_at FROM broadcast_messages WHERE status = 'queued' AND "
+             "queued_at >= %s AND queued_at <= UTC_TIMESTAMP(3) - INTERVAL %" PRId64
+             " MICROSECOND AND (queued_at > %s OR id > %" PRIu64 ") ORDER BY queued_at, id LIMIT %d",
+             r->fresh_at, age_ms * 1000, r->fresh_at, r->fresh_id, ROWS_A_BATCH);
+    bool ok = read_items(r, &q, &b, e);
+    *ret_end = b.n < ROWS_A_BATCH;
+    if (ok && b.n) {
+        (void)snprintf(r->fresh_at, sizeof r->fresh_at, "%s", b.last_at);
+        r->fresh_id = b.last_id;
+        ok = repair_rows(r, &b, e);
+    }
+    free(b.items);
+    sql_done(&q);
+    return ok;
+}
+
+static void
+rewind_cursor(struct reaper *r)
+{
+    (void)snprintf(r->fresh_at, sizeof r->fresh_at, "1970-01-01 00:00:00");
+    r->fresh_id = 0;
+}
+
+/* After a recovery every queued row is looked at, whatever its age; then the partitions count as swept. */
+static bool
+sweep_recovered(struct reaper *r, struct err *e)
+{
+    char (*incarnation)[80] = xcalloc(r->n_parts, sizeof *incarnation);
+    bool any = false, ok = true;
+    for (unsigned p = 0; p < r->n_parts; p++) {
+        const char *now = queue_incarnation(r->q, p);
+        if (queue_state(r->q, p) == PARTITION_OPEN && *now && strcmp(now, r->parts[p].swept) != 0) {
+            (void)snprintf(incarnation[p], sizeof *incarnation, "%s", now);
+            any = true;
+        }
+    }
+    if (any) {
+        bool end = false;
+        rewind_cursor(r);
+        while (ok && !end && !program_stopping) {
+            ok = look_at_queued(r, 0, &end, e);
+        }
+        for (unsigned p = 0; ok && end && p < r->n_parts; p++) {
+            if (incarnation[p][0]) {
+                queue_mark_swept(r->q, p, incarnation[p], NULL, NULL);
+                (void)snprintf(r->parts[p].swept, sizeof r->parts[p].swept, "%s", incarnation[p]);
+                r->parts[p].doubt = false;
+            }
+        }
+        queue_wait(r->q);
+    }
+    free(incarnation);
+    return ok;
+}
+
+/* --- Redis -> rows ------------------------------------------------------------------------------------- */
+
+static bool
+check_device(struct reaper *r, unsigned p, uint64_t device, struct err *e)
+{
+    struct queue_ids ids;
+    int64_t fixed = 0;
+    queue_ids(r->q, device, &ids, NULL, NULL);
+    queue_repair(r->q, p, device, r->s->lease, &fixed, NULL, NULL);
+    queue_wait(r->q);
+    if (fixed) {
+        log_info("repaired", "device", LOG_I(device), "things", LOG_I(fixed));
+        metric_add(&reaper_metrics[M_REPAIR_KEYS], fixed);
+    }
+    bool ok = drop_strays(r, device, &ids, false, e);
+    free(ids.ids);
+    return ok;
+}
+
+/* A few devices a pass, round and round: a round takes audit_interval at the quickest. */
+static bool
+check_devices(struct reaper *r, struct err *e)
+{
+    if (clock_mono_ms() < r->next_audit) {
+        return true;
+    }
+    for (size_t n = 0; n < DEVICES_A_PASS && r->device_part < r->n_parts;) {
+        struct part *part = &r->parts[r->device_part];
+        if (!part->devices) {
+            struct queue_devices list;
+            queue_devices(r->q, r->device_part, &list, NULL, NULL);
+            queue_wait(r->q);
+            part->devices = list.devices;
+            part->n_devices = list.n;
+            part->at_device = 0;
+        }
+        if (part->at_device >= part->n_devices) {
+            free(part->devices);
+            part->devices = NULL;
+            r->device_part++;
+            continue;
+        }
+        if (!check_device(r, r->device_part, part->devices[part->at_device], e)) {
+            return false;
+        }
+        part->at_device++;
+        n++;
+    }
+    if (r->device_part >= r->n_parts) {
+        r->device_part = 0;
+        r->next_audit = clock_mono_ms() + r->s->audit_interval;
+        rewind_cursor(r); /* the rows are gone through again, too */
+    }
+    return true;
+}
+
+bool
+reconcile_pass(struct reaper *r, struct err *e)
+{
+    bool end = false;
+    if (!r->fresh_at[0]) {
+        rewind_cursor(r);
+    }
+    if (!sweep_recovered(r, e) || !look_at_processing(r, e)) {
+        return false;
+    }
+    for (int i = 0; i < BATCHES_A_PASS && !end && !program_stopping; i++) {
+        if (!look_at_queued(r, r->s->fresh_age, &end, e)) {
+            return false;
+        }
+    }
+    return check_devices(r, e);
+}

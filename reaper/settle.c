@@ -1,0 +1,453 @@
+/* settle.c -- results become rows.  Read from the results streams by the group `ledger`, applied to locked rows in
+ * one transaction a batch, committed, and only then forgotten by Redis.  A reaper that dies in between leaves
+ * results that any other applies again, without change. */
+#include "reaper/reaper.h"
+#include "shared/backoff.h"
+#include "shared/clock.h"
+#include "shared/fault.h"
+#include "shared/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { READ_A_PARTITION = 100, FORGET_ITEMS = 50, STUCK_MS = 10000 };
+
+struct entry {
+    struct queue_result r;
+    struct ledger_row row;
+    bool found;
+    struct settle_action a;
+};
+
+void
+sql_ids(struct sql *q, const uint64_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        sql_text(q, i ? "," : "");
+        sql_uint(q, ids[i]);
+    }
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+/* All partitions in one pipelined round trip; the caller frees *ret. */
+static size_t
+read_results(struct reaper *r, bool stuck, struct entry **ret)
+{
+    struct queue_result *all = xcalloc((size_t)r->n_parts * READ_A_PARTITION, sizeof *all);
+    size_t *n = xcalloc(r->n_parts, sizeof *n), total = 0;
+    for (unsigned p = 0; p < r->n_parts; p++) {
+        if (queue_state(r->q, p) == PARTITION_OPEN) {
+            queue_results(r->q, p, stuck, STUCK_MS, all + (size_t)p * READ_A_PARTITION, READ_A_PARTITION, &n[p], NULL, NULL);
+        }
+    }
+    queue_wait(r->q);
+    for (unsigned p = 0; p < r->n_parts; p++) {
+        total += n[p];
+    }
+    *ret = xcalloc(total, sizeof **ret);
+    size_t k = 0;
+    for (unsigned p = 0; p < r->n_parts; p++) {
+        for (size_t i = 0; i < n[p]; i++) {
+            (*ret)[k++].r = all[(size_t)p * READ_A_PARTITION + i];
+        }
+    }
+    free(all);
+    free(n);
+    return total;
+}
+
+/* --- one transaction ----------------------------------------------------------------------------------- */
+
+struct batch {
+    struct reaper *reaper;
+    struct entry *e;
+    size_t n;
+};
+
+static int
+by_row(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    if (x->r.row != y->r.row) {
+        return x->r.row < y->r.row ? -1 : 1;
+    }
+    /* Results of one row in the order in which they were written. */
+    uint64_t s = strtoull(x->r.entry, NULL, 10), t = strtoull(y->r.entry, NULL, 10);
+    return s < t ? -1 : s > t;
+}
+
+/* A result without its row's number (its stream entry was lost with Redis' data) is found by its job id. */
+static bool
+find_rows(struct store *db, struct batch *b, struct err *e)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        struct rows r;
+        if (b->e[i].r.row) {
+            continue;
+        }
+        if (!store_queryf(db, &r, e, "SELECT id FROM broadcast_messages WHERE job_id = %s", b->e[i].r.id)) {
+            return false;
+        }
+        if (rows_next(&r)) {
+            b->e[i].r.row = rows_uint(&r, 0);
+        }
+        rows_done(&r);
+    }
+    qsort(b->e, b->n, sizeof *b->e, by_row);
+    return true;
+}
+
+static bool
+lock_rows(struct store *db, struct batch *b, struct err *e)
+{
+    struct sql q = {0};
+    struct rows r;
+    sql_text(&q, "SELECT m.id, m.status, m.gen, m.attempt, m.deferrals, m.unknowns, COALESCE(c.max_attempts, 5), "
+                 "COALESCE(c.on_unknown, 'hold') FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id "
+                 "WHERE m.id IN (");
+    for (size_t i = 0; i < b->n; i++) {
+        sql_text(&q, i ? "," : "");
+        sql_uint(&q, b->e[i].r.row);
+        b->e[i].found = false;
+    }
+    sql_text(&q, ") ORDER BY m.id FOR UPDATE");
+    bool ok = store_query(db, &q, &r, e);
+    sql_done(&q);
+    if (!ok) {
+        return false;
+    }
+    for (size_t i = 0; rows_next(&r);) {
+        uint64_t id = rows_uint(&r, 0);
+        while (i < b->n && b->e[i].r.row < id) {
+            i++;
+        }
+        for (; i < b->n && b->e[i].r.row == id; i++) {
+            struct ledger_row *row = &b->e[i].row;
+            *row = (struct ledger_row){
+                .id = id,
+                .gen = (uint32_t)rows_uint(&r, 2),
+                .attempt = (uint32_t)rows_uint(&r, 3),
+                .deferrals = (uint32_t)rows_uint(&r, 4),
+                .unknowns = (uint32_t)rows_uint(&r, 5),
+                .max_attempts = (uint32_t)rows_uint(&r, 6),
+                .policy = unknown_policy_parse(rows_str(&r, 7)),
+            };
+            b->e[i].found = row_status_parse(rows_str(&r, 1), &row->status);
+        }
+    }
+    rows_done(&r);
+    return true;
+}
+
+static bool
+was_applied(struct store *db, struct entry *x, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(db, &r, e,
+                      "SELECT id FROM message_events WHERE message_id = %" PRIu64 " AND gen = %u AND token = %" PRIu64
+                      " AND event = 'unknown'",
+                      x->row.id, x->r.gen, x->r.token)) {
+        return false;
+    }
+    x->row.applied = r.count > 0;
+    rows_done(&r);
+    return true;
+}
+
+/* Decides for each result; several results of one row are applied one after another. */
+static bool
+decide(struct store *db, struct batch *b, struct err *e)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        struct entry *x = &b->e[i];
+        x->a = (struct settle_action){.change = false};
+        if (!x->found) {
+            log_warn("result_without_row", "job", LOG_S(x->r.id), "kind", LOG_S(x->r.kind));
+            continue;
+        }
+        if (i && b->e[i - 1].found && b->e[i - 1].r.row == x->r.row && b->e[i - 1].a.change) {
+            const struct settle_action *before = &b->e[i - 1].a;
+            x->row.status = before->status;
+            x->row.attempt = before->attempt;
+            x->row.deferrals = before->deferrals;
+            x->row.unknowns = before->unknowns;
+        }
+        if (strcmp(x->r.kind, "unknown") == 0 && x->row.status == ROW_PENDING && !was_applied(db, x, e)) {
+            return false;
+        }
+        x->a = settle_plan(&x->row, &x->r, &b->reaper->rules, random_u64());
+        if (!x->a.change && i && b->e[i - 1].r.row == x->r.row) {
+            x->a = b->e[i - 1].a; /* the last one of a row is written */
+        }
+    }
+    return true;
+}
+
+/* Only the last result of a row is written. */
+static bool
+is_written(const struct batch *b, size_t i, enum row_status status)
+{
+    return b->e[i].a.change && b->e[i].a.status == status && (i + 1 == b->n || b->e[i + 1].r.row != b->e[i].r.row);
+}
+
+typedef void add_value(struct sql *q, const struct entry *x);
+
+static void
+value_attempt(struct sql *q, const struct entry *x)
+{
+    sql_uint(q, x->a.attempt);
+}
+
+static void
+value_deferrals(struct sql *q, const struct entry *x)
+{
+    sql_uint(q, x->a.deferrals);
+}
+
+static void
+value_unknowns(struct sql *q, const struct entry *x)
+{
+    sql_uint(q, x->a.unknowns);
+}
+
+static void
+value_provider_id(struct sql *q, const struct entry *x)
+{
+    sql_str(q, x->r.provider_id[0] ? x->r.provider_id : NULL);
+}
+
+static void
+value_code(struct sql *q, const struct entry *x)
+{
+    sql_str(q, x->r.code[0] ? x->r.code : x->r.kind);
+}
+
+static void
+value_text(struct sql *q, const struct entry *x)
+{
+    sql_str(q, x->r.text[0] ? x->r.text : NULL);
+}
+
+static void
+value_age(struct sql *q, const struct entry *x)
+{
+    sql_int(q, x->r.age_ms * 1000);
+}
+
+static void
+value_due(struct sql *q, const struct entry *x)
+{
+    if (x->a.due_in_ms < 0) {
+        sql_text(q, "scheduled_at"); /* its place in the device's order is kept */
+    } else {
+        sql_addf(q, "GREATEST(scheduled_at, UTC_TIMESTAMP(3) + INTERVAL %" PRId64 " MICROSECOND)", x->a.due_in_ms * 1000);
+    }
+}
+
+static void
+value_decide(struct sql *q, const struct entry *x)
+{
+    if (x->a.decide_in_ms < 0) {
+        sql_text(q, "NULL");
+    } else {
+        sql_int(q, x->a.decide_in_ms * 1000);
+    }
+}
+
+/* One value for all rows of a status, or a CASE by id where they differ. */
+static void
+add_column(struct sql *q, const struct batch *b, enum row_status status, add_value *value)
+{
+    struct sql one = {0}, first = {0};
+    bool same = true;
+    for (size_t i = 0; i < b->n && same; i++) {
+        if (is_written(b, i, status)) {
+            sql_clear(&one);
+            value(&one, &b->e[i]);
+            if (!first.text.len) {
+                sql_text(&first, one.text.data);
+            }
+            same = strcmp(first.text.data, one.text.data) == 0;
+        }
+    }
+    if (same) {
+        sql_text(q, first.text.data);
+    } else {
+        sql_text(q, "CASE id");
+        for (size_t i = 0; i < b->n; i++) {
+            if (is_written(b, i, status)) {
+                sql_addf(q, " WHEN %" PRIu64 " THEN ", b->e[i].row.id);
+                value(q, &b->e[i]);
+            }
+        }
+        sql_text(q, " END");
+    }
+    sql_done(&one);
+    sql_done(&first);
+}
+
+static void
+add_assignments(struct sql *q, const struct batch *b, enum row_status status)
+{
+    sql_addf(q, "UPDATE broadcast_messages SET status = %s, attempt = ", row_status_name(status));
+    add_column(q, b, status, value_attempt);
+    sql_text(q, ", deferrals = ");
+    add_column(q, b, status, value_deferrals);
+    sql_text(q, ", unknowns = ");
+    add_column(q, b, status, value_unknowns);
+    sql_text(q, ", updated_at = UTC_TIMESTAMP(3)");
+    if (status == ROW_SENT) {
+        sql_text(q, ", error_class = NULL, error_message = NULL, decide_at = NULL, provider_message_id = ");
+        add_column(q, b, status, value_provider_id);
+        sql_text(q, ", sent_at = UTC_TIMESTAMP(3) - INTERVAL ");
+        add_column(q, b, status, value_age);
+        sql_text(q, " MICROSECOND");
+        return;
+    }
+    sql_text(q, ", error_class = ");
+    add_column(q, b, status, value_code);
+    sql_text(q, ", error_message = ");
+    add_column(q, b, status, value_text);
+    if (status == ROW_PENDING) {
+        sql_text(q, ", scheduled_at = ");
+        add_column(q, b, status, value_due);
+    } else if (status == ROW_UNKNOWN) {
+        sql_text(q, ", decide_at = UTC_TIMESTAMP(3) + INTERVAL ");
+        add_column(q, b, status, value_decide);
+        sql_text(q, " MICROSECOND");
+    }
+}
+
+static bool
+write_rows(struct store *db, const struct batch *b, enum row_status status, struct err *e)
+{
+    struct sql q = {0};
+    uint64_t *ids = xcalloc(b->n, sizeof *ids);
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (is_written(b, i, status)) {
+            ids[n++] = b->e[i].row.id;
+        }
+    }
+    bool ok = true;
+    if (n) {
+        add_assignments(&q, b, status);
+        sql_text(&q, " WHERE id IN (");
+        sql_ids(&q, ids, n);
+        sql_text(&q, ")");
+        ok = store_exec(db, &q, NULL, NULL, e);
+    }
+    free(ids);
+    sql_done(&q);
+    return ok;
+}
+
+static bool
+write_events(struct store *db, const struct batch *b, struct err *e)
+{
+    struct sql q = {0};
+    bool any = false;
+    sql_text(&q, "INSERT IGNORE INTO message_events (message_id, gen, token, event, actor, happened_at, code, detail, "
+                 "send_ms) VALUES ");
+    for (size_t i = 0; i < b->n; i++) {
+        const struct queue_result *r = &b->e[i].r;
+        if (!b->e[i].found) {
+            continue;
+        }
+        sql_text(&q, any ? ",(" : "(");
+        any = true;
+        sql_addf(&q, "%" PRIu64 ",%u,%" PRIu64 ",%s,%s,UTC_TIMESTAMP(3) - INTERVAL %" PRId64 " MICROSECOND,%s,%s,%" PRId64 ")",
+                 b->e[i].row.id, r->gen, r->token, r->kind, r->by, r->age_ms * 1000, r->code, r->text, r->send_ms);
+    }
+    bool ok = !any || store_exec(db, &q, NULL, NULL, e);
+    sql_done(&q);
+    return ok;
+}
+
+static bool
+settle_body(struct store *db, void *arg, struct err *e)
+{
+    static const enum row_status written[] = {ROW_SENT, ROW_FAILED, ROW_PENDING, ROW_SKIPPED, ROW_UNKNOWN};
+    struct batch *b = arg;
+    if (!find_rows(db, b, e) || !lock_rows(db, b, e) || !decide(db, b, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        if (!write_rows(db, b, written[i], e)) {
+            return false;
+        }
+    }
+    if (!write_events(db, b, e)) {
+        return false;
+    }
+    FAULT("settle.applied");
+    return true;
+}
+
+/* --- after the commit ---------------------------------------------------------------------------------- */
+
+static void
+count(const struct batch *b)
+{
+    static const int metric_of[] = {[ROW_SENT] = M_SETTLED_SENT,       [ROW_FAILED] = M_SETTLED_FAILED,
+                                    [ROW_PENDING] = M_SETTLED_PENDING, [ROW_SKIPPED] = M_SETTLED_SKIPPED,
+                                    [ROW_UNKNOWN] = M_SETTLED_UNKNOWN};
+    for (size_t i = 0; i < b->n; i++) {
+        metric_add(&reaper_metrics[b->e[i].a.change ? metric_of[b->e[i].a.status] : M_UNCHANGED], 1);
+    }
+}
+
+static int
+by_partition(const void *a, const void *b, void *arg)
+{
+    const struct queue_result *x = a, *y = b;
+    unsigned p = queue_partition(arg, x->device), q = queue_partition(arg, y->device);
+    return p < q ? -1 : p > q;
+}
+
+static void
+forget(struct reaper *r, const struct batch *b)
+{
+    struct queue_result *list = xcalloc(b->n, sizeof *list);
+    for (size_t i = 0; i < b->n; i++) {
+        list[i] = b->e[i].r;
+    }
+    qsort_r(list, b->n, sizeof *list, by_partition, r->q);
+    for (size_t i = 0; i < b->n;) {
+        size_t n = 1;
+        unsigned p = queue_partition(r->q, list[i].device);
+        while (i + n < b->n && n < FORGET_ITEMS && queue_partition(r->q, list[i + n].device) == p) {
+            n++;
+        }
+        queue_forget(r->q, p, list + i, n, NULL, NULL);
+        i += n;
+    }
+    queue_wait(r->q);
+    free(list);
+}
+
+bool
+settle_pass(struct reaper *r, bool stuck, size_t *ret_n, struct err *e)
+{
+    struct entry *entries;
+    size_t n = read_results(r, stuck, &entries);
+    bool ok = true;
+    for (size_t at = 0; ok && at < n;) {
+        struct batch b = {r, entries + at, n - at < (size_t)r->s->settle_batch ? n - at : (size_t)r->s->settle_batch};
+        int64_t began = clock_mono_us();
+        ok = store_transact(r->db, settle_body, &b, e);
+        if (ok) {
+            FAULT("settle.committed");
+            forget(r, &b);
+            FAULT("settle.forgotten");
+            count(&b);
+            metric_observe_us(&reaper_metrics[M_SETTLE], clock_mono_us() - began);
+            at += b.n;
+        }
+    }
+    free(entries);
+    *ret_n += n;
+    return ok;
+}

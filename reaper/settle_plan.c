@@ -1,0 +1,124 @@
+#include "reaper/settle_plan.h"
+
+#include "shared/backoff.h"
+
+#include <string.h>
+
+static const char *const names[] = {"pending", "processing", "queued", "sent", "failed", "skipped", "unknown"};
+
+const char *
+row_status_name(enum row_status s)
+{
+    return names[s];
+}
+
+bool
+row_status_parse(const char *word, enum row_status *ret)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(word, names[i]) == 0) {
+            *ret = (enum row_status)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum unknown_policy
+unknown_policy_parse(const char *word)
+{
+    return strcmp(word, "resend") == 0        ? POLICY_RESEND
+           : strcmp(word, "assume_sent") == 0 ? POLICY_ASSUME_SENT
+                                              : POLICY_HOLD;
+}
+
+static bool
+is(const struct queue_result *r, const char *kind)
+{
+    return strcmp(r->kind, kind) == 0;
+}
+
+/* The final word on a row that was refused: "failed" only if no attempt's outcome is open. */
+static enum row_status
+refused(const struct settle_action *a)
+{
+    return a->unknowns > 0 ? ROW_UNKNOWN : ROW_FAILED;
+}
+
+static void
+try_again(struct settle_action *a, const struct settle_rules *rules, uint32_t times, uint64_t random)
+{
+    a->status = ROW_PENDING;
+    a->due_in_ms = backoff_ms(times, rules->retry_base_ms, rules->retry_cap_ms, random);
+}
+
+static void
+become_unknown(struct settle_action *a, const struct ledger_row *row, const struct settle_rules *rules)
+{
+    a->status = ROW_UNKNOWN;
+    a->attempt++;
+    a->unknowns++;
+    a->decide_in_ms = row->policy == POLICY_HOLD ? -1 : rules->resend_after_ms;
+}
+
+struct settle_action
+settle_plan(const struct ledger_row *row, const struct queue_result *r, const struct settle_rules *rules, uint64_t random)
+{
+    struct settle_action a = {
+        .change = true,
+        .status = row->status,
+        .attempt = row->attempt,
+        .deferrals = row->deferrals,
+        .unknowns = row->unknowns,
+        .due_in_ms = -1,
+        .decide_in_ms = -1,
+    };
+    const struct settle_action nothing = {.change = false};
+    bool waits = row->status == ROW_QUEUED || row->status == ROW_PROCESSING;
+    bool resolves = row->status == ROW_UNKNOWN && row->gen == r->gen && row->unknowns > 0;
+    if (is(r, "sent")) {
+        if (row->status == ROW_SENT) {
+            return nothing;
+        }
+        a.status = ROW_SENT;
+        if (resolves) {
+            a.unknowns--;
+        } else {
+            a.attempt++;
+        }
+        return a;
+    }
+    if (is(r, "unknown")) {
+        if (!(waits || row->status == ROW_PENDING) || row->gen < r->gen || row->applied) {
+            return nothing;
+        }
+        become_unknown(&a, row, rules);
+        return a;
+    }
+    if (row->gen != r->gen || !(waits || (r->late && resolves))) {
+        return nothing;
+    }
+    if (resolves) {
+        a.unknowns--;
+        a.attempt -= a.attempt > 0;
+    }
+    if (is(r, "returned")) {
+        a.status = ROW_PENDING;
+    } else if (is(r, "skipped")) {
+        a.status = ROW_SKIPPED;
+    } else if (is(r, "deferred")) {
+        try_again(&a, rules, a.deferrals, random);
+        a.deferrals++;
+    } else if (is(r, "retry")) {
+        a.attempt++;
+        if (a.attempt >= row->max_attempts) {
+            a.status = refused(&a);
+        } else {
+            try_again(&a, rules, a.attempt - 1, random);
+        }
+    } else {
+        a.attempt++;
+        a.status = refused(&a);
+    }
+    return a;
+}

@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Every row of DESIGN.md's crash table: the program that owns the point is killed at that very point at
+least twenty times while a fleet works on random data; then the three witnesses are compared.
+
+    tests/integration/crash_test.py [producer|worker|recovery ...]     T_SEED, T_JOBS, T_KILLS (20)
+
+The table and this file name the same points, or the test fails; so does a point that never fires."""
+import os
+import re
+import signal
+import sys
+import time
+from collections import Counter
+
+from harness import ROOT, Fleet, main, pause, test, true
+
+KILLS = int(os.environ.get("T_KILLS", "20"))
+
+# Storm -> program -> point: up to which passage the kill is drawn.
+STORMS = {
+    "producer": {
+        "producer": {
+            "campaign.started": 1, "expand.inserted": 3, "expand.committed": 3, "dispatch.claimed": 6,
+            "dispatch.staged": 6, "dispatch.queued": 6, "dispatch.activated": 6, "steer.noted": 3,
+        },
+        "reaper": {"reconcile.probed": 2, "reconcile.written": 2},
+    },
+    "worker": {
+        "worker": {
+            "worker.claimed": 30, "worker.permitted": 60, "worker.sending": 60, "worker.answered": 60,
+            "worker.finished": 40, "worker.released": 3,
+        },
+        "reaper": {
+            "settle.applied": 15, "settle.committed": 15, "settle.forgotten": 15, "reclaim.ended": 2,
+            "policy.applied": 2,
+        },
+    },
+    "recovery": {
+        "reaper": {"recovery.begun": 4, "recovery.dropped": 4, "recovery.opened": 4},
+    },
+}
+
+
+def table_points():
+    """The points that DESIGN.md's crash table names, in its order."""
+    with open(os.path.join(ROOT, "DESIGN.md")) as f:
+        section = f.read().split("## Crash table")[1].split("\n## ")[0]
+    return re.findall(r"^\|[^|]*\|\s*`([a-z.]+)`\s*\|", section, re.M)
+
+
+def source_points():
+    found = set()
+    for program in ("producer", "worker", "reaper"):
+        folder = os.path.join(ROOT, program)
+        for name in os.listdir(folder):
+            if name.endswith(".c"):
+                with open(os.path.join(folder, name)) as f:
+                    found |= set(re.findall(r'\bFAULT(?:_ERROR|_LOST)?\("([a-z.]+)"\)', f.read()))
+    return found
+
+
+@test
+def the_table_the_tests_and_the_programs_name_the_same_points():
+    table = table_points()
+    tests = [p for storm in STORMS.values() for points in storm.values() for p in points]
+    problems = [f"{p} is in the table, but has no test" for p in table if p not in tests]
+    problems += [f"{p} has a test, but is not in the table" for p in tests if p not in table]
+    problems += [f"{p} is not compiled into any program" for p in table if p not in source_points()]
+    problems += [f"{p} is a fault point outside of the table" for p in source_points() if p not in table]
+    problems += [f"{p} is there twice" for p, n in Counter(table + [""]).items() if n > 1]
+    true(not problems, "; ".join(problems))
+
+
+class Slot:
+    """One place of the fleet; whoever stands in it dies at a point and is followed by the next."""
+
+    def __init__(self, storm, role, number):
+        self.storm, self.role = storm, role
+        self.points = storm.plan.get(role, {})
+        self.name = f"{role}{number}"
+        self.process = self.point = None
+        self.ours = False
+        self.start()
+
+    def start(self):
+        storm = self.storm
+        fault = None
+        self.point = self.ours = None
+        if not storm.over and self.points:
+            # The neediest point that no neighbour has; at random among equals.
+            taken = Counter(s.point for s in storm.slots if s is not self)
+            self.point = min(self.points, key=lambda p: (storm.kills[p] + taken[p], storm.random.random()))
+            if storm.kills[self.point] >= KILLS:
+                self.point = None
+            else:
+                fault = f"{self.point}:{storm.random.randint(1, storm.reach[self.point])}:kill"
+        self.process = storm.fleet.spawn(self.role, self.name, fault=fault)
+        self.since = time.monotonic()
+        # worker.released is passed on the way out: it is asked to go after a while.
+        self.leave_at = self.since + storm.random.uniform(0.2, 0.8) if self.point == "worker.released" else None
+
+    def look(self):
+        storm, code, now = self.storm, self.process.status(), time.monotonic()
+        if code is None:
+            if self.leave_at and now > self.leave_at:
+                self.process.signal(signal.SIGTERM)
+                self.leave_at = None
+            elif self.point and now - self.since > storm.patience:
+                # The point was not reached: the next one tries an earlier passage.
+                storm.reach[self.point] = max(1, storm.reach[self.point] // 2)
+                storm.missed[self.point] += 1
+                self.ours = True
+                self.process.kill()
+            return
+        if code == -signal.SIGKILL and self.point and not self.ours:
+            storm.kills[self.point] += 1
+        elif not self.ours and not (code == 0 and self.point == "worker.released"):
+            raise AssertionError(f"{self.name} (at {self.point}) ended with {code}:\n  "
+                                 + "\n  ".join(self.process.lines()[-8:]))
+        self.start()
+
+
+class Storm:
+    def __init__(self, fleet, plan, provoke, patience=4.0):
+        self.fleet, self.plan, self.provoke, self.patience = fleet, plan, provoke, patience
+        self.random = fleet.random
+        self.kills, self.missed = Counter(), Counter()
+        self.reach = {p: n for points in plan.values() for p, n in points.items()}
+        self.over = False
+        self.number = 0
+        self.slots = []
+        self.backlog, self.looked = 0, 0.0
+        for role in ("reaper", "producer", "worker"):
+            self.slots += [Slot(self, role, i + 1) for i in range(2)]
+
+    def feed(self, least=150):
+        """New campaigns over random devices, while there is little left to do."""
+        now = time.monotonic()
+        if now - self.looked < 0.1:
+            return
+        self.looked = now
+        statuses = self.fleet.statuses()
+        self.backlog = sum(statuses.get(s, 0) for s in ("pending", "processing", "queued"))
+        waiting = self.fleet.sql.one("SELECT COUNT(*) FROM campaigns WHERE status = 'scheduled'"
+                                     " OR (status = 'running' AND expanded_at IS NULL)")
+        if self.backlog < least and waiting < 3:
+            self.campaign()
+
+    def campaign(self):
+        self.number += 1
+        ids = self.fleet.all_devices
+        self.fleet.campaign(f"storm {self.number}", self.random.sample(ids, self.random.randint(2, 6)),
+                            on_unknown=self.random.choice(("hold", "resend", "resend", "assume_sent")))
+
+    def run(self, seconds):
+        until = time.monotonic() + seconds
+        while any(self.kills[p] < KILLS for p in self.reach):
+            for slot in self.slots:
+                slot.look()
+            self.feed()
+            self.provoke(self)
+            if time.monotonic() > until:
+                raise AssertionError(f"not every point was killed {KILLS} times: {self.counts()}")
+            pause(0.01)
+        self.over = True
+        for slot in self.slots:
+            slot.ours = True
+            slot.process.kill()
+            slot.start()
+
+    def counts(self):
+        return ", ".join(f"{p} {self.kills[p]}" + (f" (missed {self.missed[p]})" if self.missed[p] else "")
+                         for p in self.reach)
+
+
+RULES = ["p:0.05=late:60", "p:0.03=status:429", "p:0.02=status:400", "p:0.01=reset-after", "p:0.01=status:500",
+         "p:0.01=garbage", "p:0.003=never"]
+
+
+def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=4.0):
+    batches = {"producer": {"claim_batch": "25", "expand_batch": "15", "window": "20"},
+               "reaper": {"settle_batch": "20"}}
+    for section, pairs in (conf or {}).items():
+        batches.setdefault(section, {}).update(pairs)
+    with Fleet(faults=True, rules=RULES, conf=batches, senders={"stub": {"timeout": "1s"}}) as fleet:
+        fleet.all_devices = fleet.devices(30) + fleet.devices(10, gap=(1, 8)) + fleet.devices(4, max_in_flight=3)
+        fleet.leads(12)
+        s = Storm(fleet, plan, provoke, patience)
+        s.run(seconds)
+        after(s)
+        fleet.drain(90)
+        verdict = fleet.check(late_ms=60)
+        fleet.stop()
+        print(f"kills: {s.counts()}")
+        print(f"rows: {dict(verdict.rows)}, ledger: {dict(verdict.ledger)}, unknown outcomes: {verdict.unknowns}")
+
+
+@test(seconds=300)
+def producers_and_reconcilers_die_at_every_point():
+    state = {"next": 0.0}
+
+    def flip(s):
+        """Campaigns are paused and resumed, so that steering never rests."""
+        if time.monotonic() < state["next"]:
+            return
+        state["next"] = time.monotonic() + 0.05
+        running = s.fleet.sql.rows("SELECT id, status FROM campaigns WHERE status IN ('running', 'paused')")
+        if running:
+            number, status = s.random.choice(running)
+            other = "running" if status == "paused" else "paused"
+            s.fleet.sql.exec(f"UPDATE campaigns SET status = '{other}', updated_at = UTC_TIMESTAMP(3)"
+                             f" WHERE id = {number} AND status = '{status}'")
+
+    def resume(s):
+        s.fleet.sql.exec("UPDATE campaigns SET status = 'running' WHERE status = 'paused'")
+
+    storm(STORMS["producer"], flip, resume)
+
+
+@test(seconds=300)
+def workers_and_settlers_die_at_every_point():
+    storm(STORMS["worker"], lambda s: None)
+
+
+@test(seconds=300)
+def reapers_die_while_partitions_recover():
+    state = {"next": 0.0}
+
+    def lose(s):
+        """Redis loses everything as soon as it has recovered from the last time."""
+        now = time.monotonic()
+        if now < state["next"]:
+            return
+        state["next"] = now + 0.2
+        metas = [s.fleet.redis.call("HMGET", k, "state", "inc", "swept") for k in s.fleet.redis.client.keys("pl:{*}:meta")]
+        if len(metas) == 8 and all(m[0] == "open" for m in metas) or now > state.get("late", now):
+            s.fleet.redis.call("FLUSHALL")
+            state["late"] = now + 8
+
+    storm(STORMS["recovery"], lose)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

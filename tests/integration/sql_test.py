@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Every statement that the programs say while a fleet lives through all that can happen to it, explained by
+the server against large tables: no scan of a large table, no large sort.
+
+    tests/integration/sql_test.py [name part ...]"""
+import os
+import re
+import signal
+import sys
+import time
+from collections import defaultdict
+
+from clients import SqlError
+from harness import Fleet, main, test, true, wait_until
+
+ROWS = 60000
+LARGE, SORT = 1000, 2000  # rows: more than this must not be scanned, or sorted
+# How rows are spread over the states: a system that has long been running, and one with a great backlog.
+MIXTURES = {
+    "mostly sent": "ELT(1 + (s.seq * 7919) % 20, 'pending', 'queued', 'failed', 'skipped', 'unknown', 'sent', 'sent', 'sent',"
+                   " 'sent', 'sent', 'sent', 'sent', 'sent', 'sent', 'sent', 'sent', 'sent', 'sent', 'sent', 'sent')",
+    "backlog": "ELT(1 + (s.seq * 7919) % 10, 'pending', 'pending', 'pending', 'pending', 'pending', 'pending', 'queued', 'queued',"
+               " 'processing', 'sent')",
+}
+
+
+def live_through_everything(fleet):
+    """Campaigns of every policy, retries, pauses, expiry, deaths, a lost Redis."""
+    fleet.devices(12, gap=(5, 15))
+    fleet.leads(25)
+    fleet.sql.exec("INSERT INTO opt_outs (user_id, phone, created_at) SELECT user_id, phone, UTC_TIMESTAMP(3) FROM leads WHERE id % 50 = 0")
+    fleet.start(producer=2, worker=2, reaper=2)
+    for policy in ("hold", "resend", "assume_sent"):
+        fleet.campaign(policy, on_unknown=policy)
+    fleet.campaign("short", max_lateness_s=1)
+    fleet.campaign("niche", niche="none")
+    fleet.campaign("stopped")
+    wait_until(lambda: len(fleet.ledger()) > 100, 20, "sends")
+    fleet.ctl("campaign", "pause", "stopped")
+    fleet.ctl("device", "pause", "d1-3")
+    wait_until(lambda: len(fleet.ledger()) > 300, 20, "sends")
+    fleet.ctl("campaign", "resume", "stopped")
+    fleet.ctl("device", "resume", "d1-3")
+    fleet.processes.pop("worker1").kill()
+    fleet.processes.pop("producer1").kill()
+    fleet.redis.call("FLUSHALL")
+    fleet.spawn("worker", "worker3")
+    wait_until(lambda: len(fleet.ledger()) > 500, 20, "sends")
+    fleet.ctl("campaign", "cancel", "stopped")
+    fleet.drain(90)
+    fleet.check(order=False)
+
+
+def ask_everything(fleet):
+    """The commands that people type."""
+    number = fleet.sql.one("SELECT MIN(id) FROM broadcast_messages WHERE status = 'unknown'")
+    for command in (["status"], ["device", "list"], ["device", "show", "d1-1"], ["campaign", "list"],
+                    ["campaign", "show", "hold"], ["unknown", "list"], ["message", "trace", str(number or 1)],
+                    ["unknown", "confirm", str(number or 1)], ["audit", "stuck"]):
+        fleet.ctl(*command, check=False)
+
+
+def shape(statement):
+    s = re.sub(r"'(?:[^'\\]|\\.|'')*'", "?", statement)
+    s = re.sub(r"(?<![\w.])-?\d+(?:\.\d+)?\b", "?", s)
+    s = re.sub(r"\(\s*\?(?:\s*,\s*\?)*\s*\)", "(?..)", s)
+    s = re.sub(r"(\((?:[^()]|\([^()]*\))*\))(?:\s*,\s*\1)+", r"\1..", s)
+    return re.sub(r"\s+", " ", s).strip()
+
+
+def read_trace(path):
+    """Shape -> up to three of its statements."""
+    shapes = defaultdict(list)
+    with open(path, errors="replace") as f:
+        for line in f:
+            statement = line.strip()
+            if re.match(r"(SELECT|UPDATE|DELETE|INSERT|REPLACE|WITH)\b", statement, re.I):
+                shapes[shape(statement)].append(statement)
+    return {s: [all_[0], all_[len(all_) // 2], all_[-1]] for s, all_ in shapes.items()}
+
+
+def fill(sql, mixture):
+    """Large tables of another user's, so that nobody's work changes its meaning."""
+    sql.exec("SET foreign_key_checks = 0")
+    sql.exec("DELETE FROM broadcast_messages WHERE user_id = 2")
+    if not sql.rows("SELECT 1 FROM users WHERE id = 2"):
+        sql.exec("INSERT INTO users (id, name, created_at) VALUES (2, 'large', UTC_TIMESTAMP(3))")
+        sql.exec("INSERT INTO devices (user_id, name, created_at, updated_at, config_version, steered_version)"
+                 " SELECT 2, CONCAT('large-', seq), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), 1, 1 FROM seq_1_to_5000")
+        sql.exec("INSERT INTO leads (user_id, device_id, phone, created_at, updated_at)"
+                 f" SELECT 2, 1000 + seq % 5000, CONCAT('77', seq), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_{ROWS}")
+        sql.exec("INSERT INTO opt_outs (user_id, phone, created_at)"
+                 f" SELECT 2, CONCAT('77', seq), UTC_TIMESTAMP(3) FROM seq_1_to_{ROWS}")
+        sql.exec("INSERT INTO campaigns (user_id, name, status, content, expanded_at, finished_at, created_at, updated_at)"
+                 " SELECT 2, CONCAT('large-', seq), ELT(1 + seq % 40, 'running', 'paused') , '', UTC_TIMESTAMP(3), NULL,"
+                 " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_5000 WHERE seq % 40 < 2")
+        sql.exec("INSERT INTO campaigns (user_id, name, status, content, expanded_at, finished_at, created_at, updated_at)"
+                 " SELECT 2, CONCAT('old-', seq), 'finished', '', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3),"
+                 " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_5000")
+        sql.exec("INSERT INTO campaign_devices SELECT c.id, d.id FROM (SELECT id FROM campaigns WHERE user_id = 2 LIMIT 50) c"
+                 " JOIN (SELECT id FROM devices WHERE user_id = 2 LIMIT 1000) d")
+        sql.exec("INSERT INTO message_events (message_id, gen, token, event, happened_at)"
+                 f" SELECT 1000000 + seq, 1, 1, 'sent', UTC_TIMESTAMP(3) FROM seq_1_to_{ROWS}")
+    # Devices and campaigns have some hundred rows each, as an audience has.
+    sql.exec("INSERT INTO broadcast_messages (job_id, user_id, device_id, campaign_id, lead_id, recipient_phone, scheduled_at,"
+             " status, gen, queued_at, processing_started_at, expires_at, created_at, updated_at)"
+             f" SELECT CONCAT('large-', s.seq), 2, 1 + s.seq % 200, 1 + s.seq % 100, s.seq, CONCAT('77', s.seq),"
+             f" UTC_TIMESTAMP(3) - INTERVAL s.seq % 5000 SECOND, {MIXTURES[mixture]}, 1,"
+             " UTC_TIMESTAMP(3) - INTERVAL s.seq % 900 SECOND, UTC_TIMESTAMP(3) - INTERVAL s.seq % 900 SECOND,"
+             " IF(s.seq % 3, NULL, UTC_TIMESTAMP(3) + INTERVAL s.seq % 900 - 100 SECOND), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)"
+             f" FROM seq_1_to_{ROWS} s")
+    sql.exec("UPDATE broadcast_messages SET decide_at = UTC_TIMESTAMP(3) + INTERVAL id % 900 SECOND WHERE status = 'unknown'"
+             " AND user_id = 2 AND id % 2")
+    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs")
+
+
+def explain(sql, statement):
+    """What is wrong with the server's plan for one statement."""
+    found = []
+    for step in sql.dicts("EXPLAIN " + statement):
+        rows, extra = int(step.get("rows") or 0), step.get("Extra") or ""
+        what = f"table {step['table']} by {step['type']}/{step['key']}, {rows} rows, {extra}"
+        if step["type"] in ("ALL", "index") and rows > LARGE:
+            found.append("scan: " + what)
+        elif ("filesort" in extra or "temporary" in extra) and rows > SORT:
+            found.append("large sort: " + what)
+    return found
+
+
+def judge(fleet, path, strict):
+    problems = {}
+    shapes = read_trace(path)
+    for mixture in MIXTURES:
+        fill(fleet.sql, mixture)
+        for s, statements in shapes.items():
+            if re.match(r"(INSERT|REPLACE)\b(?!.*\bSELECT\b)", s, re.I) or not re.search(r"\b(FROM|UPDATE|INTO)\b", s):
+                continue
+            for statement in statements:
+                try:
+                    for p in explain(fleet.sql, statement):
+                        problems.setdefault((s, p.split(",")[0]), f"{p} ({mixture})\n      {statement[:1200]}")
+                except SqlError as e:
+                    problems.setdefault((s, "error"), f"cannot be explained: {e}\n      {statement[:1200]}")
+    print(f"{len(shapes)} kinds of statements in {os.path.basename(path)}, {len(problems)} remarks")
+    for text in problems.values():
+        print("    " + text)
+    if strict:
+        true(not problems, f"{len(problems)} statements scan or sort too much")
+
+
+@test(seconds=240)
+def no_statement_scans_or_sorts_a_large_table():
+    rules = ["p:0.05=status:429", "p:0.05=reset-after", "p:0.03=status:400"]
+    with Fleet(rules=rules, conf={"reaper": {"audit_interval": "1s"}}) as fleet:
+        trace = os.path.join(fleet.folder, "programs.sql")
+        commands = os.path.join(fleet.folder, "commands.sql")
+        fleet.env["PACELINE_SQL_TRACE"] = trace
+        fleet.ctl_env["PACELINE_SQL_TRACE"] = commands
+        live_through_everything(fleet)
+        ask_everything(fleet)
+        for p in fleet.processes.values():
+            p.signal(signal.SIGTERM)
+        for p in fleet.processes.values():
+            p.wait()
+        fleet.processes.clear()
+        began = time.monotonic()
+        judge(fleet, trace, strict=True)
+        judge(fleet, commands, strict=True)
+        print(f"explained in {time.monotonic() - began:.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

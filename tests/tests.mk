@@ -1,0 +1,58 @@
+# Test layers.  Every tests/<layer>/*_test.c is a program of its own, linked with the harness and the rooms
+# it tests; every tests/integration/*_test.py runs the real programs.
+test_libs    := -lhiredis -lev -lmicrohttpd -lsystemd -lxxhash -lmsgpackc -lmariadb -lcurl -ljansson -lm -lpthread
+test_rooms    = $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard producer/*.c worker/*.c reaper/*.c ctl/*.c)))
+test_sources := $(wildcard tests/unit/*_test.c tests/script/*_test.c tests/sql/*_test.c)
+TESTS        := $(test_sources:%.c=$B/%)
+
+$B/rooms.a: $(test_rooms)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(TESTS): $B/%: $B/%.o $(patsubst %.c,$B/%.o,$(wildcard tests/harness/*.c)) $B/rooms.a $B/shared.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(test_libs)
+
+tests: $(TESTS)
+.PHONY: tests
+
+# --- what people type ----------------------------------------------------------------------------------
+# The first run installs compilers and headers, so the build is a make of its own: it looks at them anew.
+CORES   := $(shell nproc 2>/dev/null || echo 2)
+SECONDS ?= 20
+
+deps:
+	@sh deploy/deps.sh
+demo: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@python3 deploy/demo/demo.py
+test: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
+	@$(MAKE) --no-print-directory -s -j$(CORES) FAULTS=1 all
+	@python3 tests/run.py $(only)
+layers: all
+	@python3 tests/layers.py $B
+scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@python3 tests/scenario/$*.py
+.PHONY: deps demo test layers scenario-throughput scenario-pacing scenario-outage
+
+# --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
+FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(FUZZERS): $B/%: $B/%.o $B/rooms.a $B/shared.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(test_libs)
+fuzzers: $(FUZZERS)
+fuzz:
+	@command -v clang >/dev/null || { echo "fuzz: needs clang and its fuzzer (apt install clang)"; exit 1; }
+	@$(MAKE) --no-print-directory -s -j$(CORES) CC=clang SAN=fuzzer-no-link,address,undefined B=build-fuzz fuzzers
+	@for f in $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c)); do \
+	  mkdir -p build-fuzz/corpus/$$f; echo $$f; \
+	  build-fuzz/tests/fuzz/$$f -max_total_time=$(SECONDS) -max_len=8192 -timeout=10 -verbosity=0 \
+	    -artifact_prefix=build-fuzz/ build-fuzz/corpus/$$f || exit 1; done
+.PHONY: fuzzers fuzz
+
+# --- advice ---------------------------------------------------------------------------------------------
+c_files = $(wildcard shared/*.[ch] producer/*.[ch] worker/*.[ch] reaper/*.[ch] ctl/*.[ch] tests/*/*.[ch])
+check-format:
+	@clang-format --dry-run --Werror $(c_files)
+check-tidy:
+	@clang-tidy --quiet $(filter %.c,$(c_files)) -- -std=c11 $(CPPFLAGS) $(MYSQL_CFLAGS)
+.PHONY: check-format check-tidy

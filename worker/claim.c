@@ -1,0 +1,201 @@
+#include "shared/backoff.h"
+#include "shared/clock.h"
+#include "shared/fault.h"
+#include "shared/metrics.h"
+#include "worker/worker.h"
+
+#include <string.h>
+
+#include <xxhash.h>
+
+enum { OVERDUE_MS = 1000, BARREN_MS = 50 };
+
+size_t
+claim_rank(const char *const *names, size_t n, unsigned p)
+{
+    size_t best = 0;
+    uint64_t best_hash = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t h = XXH64(names[i], strlen(names[i]), p);
+        if (i == 0 || h > best_hash) {
+            best = i;
+            best_hash = h;
+        }
+    }
+    return best;
+}
+
+/* Never longer than poll_max; others' partitions are only looked after, once in poll_max for the whole fleet. */
+static int64_t
+patience(const struct part *part, int64_t ms)
+{
+    if (ms > part->w->s->poll_max) {
+        ms = part->w->s->poll_max;
+    }
+    int64_t others = part->w->s->poll_max * (int64_t)part->w->n_workers;
+    return !part->preferred && ms < others ? others : ms;
+}
+
+static void
+ask_again_in(struct part *part, int64_t ms)
+{
+    ms = patience(part, ms);
+    ev_timer_stop(part->w->loop, &part->timer);
+    ev_now_update(part->w->loop);
+    ev_timer_set(&part->timer, (double)(ms > 0 ? ms : 0) / 1000.0, 0.);
+    ev_timer_start(part->w->loop, &part->timer);
+}
+
+void
+claim_soon(struct part *part, int64_t ms)
+{
+    double wait = (double)(ms > 0 ? ms : 0) / 1000.0;
+    if (part->claiming) {
+        part->again = part->again || ms <= 0;
+    }
+    ev_now_update(part->w->loop);
+    if (!ev_is_active(&part->timer) || ev_timer_remaining(part->w->loop, &part->timer) > wait) {
+        ev_timer_stop(part->w->loop, &part->timer);
+        ev_timer_set(&part->timer, wait, 0.);
+        ev_timer_start(part->w->loop, &part->timer);
+    }
+}
+
+void
+claim_device(struct part *part, uint64_t device)
+{
+    if (!part->claiming && part->n_due < CLAIM_DEVICES) {
+        part->due[part->n_due++] = device;
+    }
+    claim_soon(part, 0);
+}
+
+static bool
+may_claim(const struct part *part)
+{
+    return !part->claiming && part->told && !part->w->draining && queue_up(part->w->q) &&
+           queue_state(part->w->q, part->p) == PARTITION_OPEN;
+}
+
+static void
+on_claim(void *arg, const struct queue_claim_reply *r, const struct err *e)
+{
+    struct part *part = arg;
+    struct worker *w = part->w;
+    part->claiming = false;
+    if (e) {
+        part->n_due = 0;
+        ask_again_in(part, w->s->poll_max);
+        return;
+    }
+    if (r->n_jobs) {
+        FAULT("worker.claimed");
+    }
+    bool asked = part->n_due > 0;
+    for (size_t i = 0; i < r->n_jobs; i++) {
+        deliver_start(part, &r->jobs[i], r->now_ms);
+    }
+    part->n_due = 0;
+    bool overdue = r->next_due_ms >= 0 && r->now_ms - r->next_due_ms > OVERDUE_MS;
+    if (r->n_due && (part->preferred || overdue || asked)) {
+        part->n_due = r->n_due < CLAIM_DEVICES ? r->n_due : CLAIM_DEVICES;
+        memcpy(part->due, r->due, part->n_due * sizeof *part->due);
+        if (asked && r->n_jobs == 0) {
+            /* Named devices that brought nothing, and are named again: somebody else serves them. */
+            ask_again_in(part, BARREN_MS);
+        } else {
+            claim_kick(part);
+        }
+        return;
+    }
+    if (part->again) {
+        claim_kick(part);
+        return;
+    }
+    claim_soon(part, patience(part, r->next_due_ms < 0 ? w->s->poll_max : r->next_due_ms - r->now_ms));
+}
+
+void
+claim_kick(struct part *part)
+{
+    struct worker *w = part->w;
+    if (!may_claim(part)) {
+        if (!part->claiming) {
+            ask_again_in(part, w->s->poll_max);
+        }
+        return;
+    }
+    if (w->n_live >= (size_t)w->s->concurrency) {
+        part->starved = true;
+        return;
+    }
+    ev_timer_stop(w->loop, &part->timer);
+    part->claiming = true;
+    part->again = false;
+    metric_add(&worker_metrics[M_CLAIMS], 1);
+    queue_claim(w->q, part->p, w->name, w->s->lease, (size_t)w->s->concurrency - w->n_live, part->due, part->n_due,
+                on_claim, part);
+}
+
+void
+claim_room(struct worker *w)
+{
+    for (unsigned p = 0; p < w->n_parts && w->n_live < (size_t)w->s->concurrency; p++) {
+        if (w->parts[p].starved) {
+            w->parts[p].starved = false;
+            claim_kick(&w->parts[p]);
+        }
+    }
+}
+
+void
+claim_prefer(struct worker *w)
+{
+    const char *names[256];
+    size_t n = 0, self = 0;
+    for (size_t i = 0; i < w->fleet.n && n < 255; i++) {
+        const struct queue_member *m = &w->fleet.members[i];
+        if (strncmp(m->name, "worker/", 7) == 0 && m->silent_ms < 5000 && strcmp(m->name, w->name) != 0) {
+            names[n++] = m->name;
+        }
+    }
+    self = n;
+    names[n++] = w->name;
+    w->n_workers = (unsigned)n;
+    for (unsigned p = 0; p < w->n_parts; p++) {
+        bool preferred = claim_rank(names, n, p) == self;
+        if (preferred && !w->parts[p].preferred) {
+            w->parts[p].preferred = true;
+            claim_kick(&w->parts[p]);
+        }
+        w->parts[p].preferred = preferred;
+    }
+}
+
+static void
+on_timer(struct ev_loop *loop, ev_timer *t, int revents)
+{
+    (void)loop, (void)revents;
+    claim_kick(t->data);
+}
+
+void
+claim_init(struct worker *w)
+{
+    for (unsigned p = 0; p < w->n_parts; p++) {
+        struct part *part = &w->parts[p];
+        part->w = w;
+        part->p = p;
+        ev_timer_init(&part->timer, on_timer, 0., 0.);
+        part->timer.data = part;
+        ask_again_in(part, 0);
+    }
+}
+
+void
+claim_done(struct worker *w)
+{
+    for (unsigned p = 0; p < w->n_parts; p++) {
+        ev_timer_stop(w->loop, &w->parts[p].timer);
+    }
+}

@@ -1,0 +1,555 @@
+/* deliver.c -- the I/O around deliver_plan: permits, requests and outcomes, gathered into one call a partition and
+ * kind.  step() is the only writer of a delivery's state. */
+#include "shared/clock.h"
+#include "shared/fault.h"
+#include "shared/log.h"
+#include "shared/metrics.h"
+#include "shared/render.h"
+#include "shared/tz.h"
+#include "worker/pace.h"
+#include "worker/worker.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CALL_ITEMS = 50, REST_MS = 200 };
+
+static void
+list_add(struct delivery_list *l, struct delivery *d)
+{
+    d->prev = l->last;
+    d->next = NULL;
+    if (l->last) {
+        l->last->next = d;
+    } else {
+        l->first = d;
+    }
+    l->last = d;
+    l->n++;
+}
+
+static void
+list_remove(struct delivery_list *l, struct delivery *d)
+{
+    if (d->prev) {
+        d->prev->next = d->next;
+    } else {
+        l->first = d->next;
+    }
+    if (d->next) {
+        d->next->prev = d->prev;
+    } else {
+        l->last = d->prev;
+    }
+    l->n--;
+}
+
+static void send_now(struct delivery *d);
+
+static void
+end(struct delivery *d)
+{
+    struct worker *w = d->part->w;
+    w->n_live--;
+    metric_set(&worker_metrics[M_IN_FLIGHT], (int64_t)w->n_live);
+    if (d->has_record) {
+        journal_recorded(w->journal, d->record);
+    }
+    buf_done(&d->text);
+    free(d->memory);
+    free(d);
+}
+
+/* The delivery is in list `from`; afterwards it is in the list of its next action, or gone. */
+static void
+step(struct delivery *d, struct delivery_list *from, enum delivery_event event)
+{
+    struct part *part = d->part;
+    struct delivery_step s = deliver_plan(d->state, event);
+    if (s.action == ACT_NOTHING) {
+        return;
+    }
+    d->state = s.state;
+    list_remove(from, d);
+    switch (s.action) {
+    case ACT_PERMIT:
+        list_add(&part->permits, d);
+        break;
+    case ACT_FINISH:
+        list_add(&part->finishes, d);
+        break;
+    case ACT_RELEASE:
+        list_add(&part->releases, d);
+        break;
+    case ACT_SEND:
+        list_add(&part->live, d);
+        send_now(d);
+        break;
+    case ACT_END:
+    case ACT_NOTHING:
+        end(d);
+        break;
+    }
+}
+
+/* --- the request ----------------------------------------------------------------------------- */
+
+static void
+count_outcome(const char *kind)
+{
+    static const char *const kinds[] = {"sent", "failed", "retry", "deferred", "unknown"};
+    for (int i = 0; i < 5; i++) {
+        if (strcmp(kind, kinds[i]) == 0) {
+            metric_add(&worker_metrics[M_SENT + i], 1);
+        }
+    }
+}
+
+static void
+on_outcome(void *arg, const struct outcome *o)
+{
+    struct delivery *d = arg;
+    struct worker *w = d->part->w;
+    struct verdict v = pace_verdict(o);
+    FAULT("worker.answered");
+    d->outcome = *o;
+    d->kind = v.kind;
+    d->hold_ms = v.hold_ms;
+    journal_outcome(w->journal, d->record,
+                    o->class == OUTCOME_SENT      ? JOURNAL_SENT
+                    : o->class == OUTCOME_UNKNOWN ? JOURNAL_UNKNOWN
+                                                  : JOURNAL_NOT_SENT);
+    metric_observe_us(&worker_metrics[M_SEND], o->send_ms * 1000);
+    count_outcome(v.kind);
+    if (o->class != OUTCOME_SENT) {
+        log_info("not_sent", "job", LOG_S(d->lease.id), "attempt", LOG_I(d->job.attempt), "kind", LOG_S(v.kind), "code",
+                 LOG_S(o->code), "text", LOG_S(o->text), "hold_ms", LOG_I(v.hold_ms));
+    }
+    step(d, &d->part->live, EVENT_OUTCOME);
+}
+
+static void
+send_now(struct delivery *d)
+{
+    struct worker *w = d->part->w;
+    FAULT("worker.permitted");
+    d->record = journal_permit(w->journal, &d->lease, d->row, queue_incarnation(w->q, d->part->p));
+    d->has_record = true;
+    d->message.not_after_mono_ms = d->asked_ms + w->s->lease;
+    metric_observe_us(&worker_metrics[M_CLAIM_TO_SEND], clock_mono_us() - d->claimed_us);
+    d->sender->type->send(d->sender->self, &d->message, on_outcome, d);
+    FAULT("worker.sending");
+}
+
+/* --- preparing a job ------------------------------------------------------------------------- */
+
+static const struct sender_instance *
+find_sender(const struct worker *w, struct job_text name)
+{
+    for (size_t i = 0; i < w->n_senders; i++) {
+        if (strlen(w->senders[i].name) == name.len && memcmp(w->senders[i].name, name.s, name.len) == 0) {
+            return &w->senders[i];
+        }
+    }
+    return NULL;
+}
+
+/* Copies a text behind *at with a NUL and moves *at. */
+static const char *
+keep_text(char **at, struct job_text t)
+{
+    char *s = *at;
+    memcpy(s, t.s, t.len);
+    s[t.len] = '\0';
+    *at += t.len + 1;
+    return s;
+}
+
+static bool
+render_text(struct delivery *d, char *at, struct err *e)
+{
+    const struct job *j = &d->job;
+    struct render_var vars[JOB_VARS_MAX + 3];
+    size_t n = 0;
+    const char *name = keep_text(&at, j->name);
+    d->message.recipient = keep_text(&at, j->recipient);
+    d->message.device_ref = keep_text(&at, j->device_ref);
+    d->message.name = name;
+    vars[n++] = (struct render_var){"name", name};
+    vars[n++] = (struct render_var){"recipient_name", name};
+    vars[n++] = (struct render_var){"phone", d->message.recipient};
+    for (size_t i = 0; i < j->n_vars; i++) {
+        const char *key = keep_text(&at, j->vars[2 * i]);
+        vars[n++] = (struct render_var){key, keep_text(&at, j->vars[2 * i + 1])};
+    }
+    struct render_input in = {
+        .template_text = j->content.s,
+        .template_len = j->content.len,
+        .job_id = d->lease.id,
+        .vars = vars,
+        .n_vars = n,
+        .name_fallback = d->part->w->s->name_fallback,
+    };
+    return render(&in, &d->text, e);
+}
+
+static void
+cannot_send(struct delivery *d, const char *code, const char *why)
+{
+    d->outcome = (struct outcome){.class = OUTCOME_REJECTED, .scope = SCOPE_MESSAGE};
+    (void)snprintf(d->outcome.code, sizeof d->outcome.code, "%s", code);
+    (void)snprintf(d->outcome.text, sizeof d->outcome.text, "%s", why);
+    d->kind = "failed";
+    count_outcome(d->kind);
+    log_warn("unsendable", "job", LOG_S(d->lease.id), "code", LOG_S(code), "why", LOG_S(why));
+    step(d, &d->part->live, EVENT_UNSENDABLE);
+}
+
+/* The last zone asked for is kept: devices of one fleet rarely live in more than a few. */
+static const struct tz *
+zone(const char *name)
+{
+    static char last[64];
+    static struct tz *tz;
+    struct err e = {0};
+    if (strcmp(last, name) != 0) {
+        tz_free(tz);
+        tz = NULL;
+        (void)snprintf(last, sizeof last, "%s", name);
+        if (!tz_load(name, &tz, &e)) {
+            tz = NULL;
+            log_warn("zone_unknown", "zone", LOG_S(name), "why", LOG_S(e.text), "used", LOG_S("UTC"));
+        }
+    }
+    return tz;
+}
+
+static int64_t
+quiet_left(const char *text, int64_t now_ms)
+{
+    struct quiet quiet;
+    if (!pace_quiet_parse(text, &quiet)) {
+        return 0;
+    }
+    return pace_quiet_left_ms(&quiet, quiet.zone[0] ? zone(quiet.zone) : NULL, now_ms);
+}
+
+static void
+set_pace(struct delivery *d, const struct queue_claimed *c)
+{
+    const struct job *j = &d->job;
+    d->gap_ms = pace_gap_ms(d->lease.id, j->gap_min_ms >= 0 ? j->gap_min_ms : c->gap_min_ms,
+                            j->gap_max_ms >= 0 ? j->gap_max_ms : c->gap_max_ms);
+    d->batch_size = j->batch_size >= 0 ? j->batch_size : c->batch_size;
+    d->batch_pause_ms = j->batch_pause_ms >= 0 ? j->batch_pause_ms : c->batch_pause_ms;
+}
+
+void
+deliver_start(struct part *part, const struct queue_claimed *c, int64_t now_ms)
+{
+    struct worker *w = part->w;
+    struct delivery *d = xcalloc(1, sizeof *d);
+    struct err e = {0};
+    d->part = part;
+    d->state = DELIVERY_CLAIMED;
+    d->lease = c->lease;
+    d->row = c->row;
+    d->claimed_us = clock_mono_us();
+    d->leased_ms = d->claimed_us / 1000;
+    (void)snprintf(d->source, sizeof d->source, "%s", c->source);
+    list_add(&part->live, d);
+    w->n_live++;
+    metric_set(&worker_metrics[M_IN_FLIGHT], (int64_t)w->n_live);
+    /* The payload, and behind it every text again with a NUL: at most as many bytes, plus one for each. */
+    size_t size = c->payload_len <= JOB_BYTES_MAX ? c->payload_len : 0;
+    d->memory = xmalloc(2 * size + 2 * JOB_VARS_MAX + 16);
+    memcpy(d->memory, c->payload, size);
+    if (!job_decode(d->memory, c->payload_len, &d->job, &e)) {
+        cannot_send(d, "bad-payload", e.text);
+        return;
+    }
+    if (d->job.device != c->lease.device || d->job.row != c->row) {
+        cannot_send(d, "bad-payload", "the payload belongs to another device or row");
+        return;
+    }
+    d->sender = find_sender(w, d->job.sender);
+    if (!d->sender) {
+        char why[160];
+        (void)snprintf(why, sizeof why, "no [sender %.*s] in this worker's configuration",
+                       (int)(d->job.sender.len < 64 ? d->job.sender.len : 64), d->job.sender.s);
+        cannot_send(d, "no-sender", why);
+        return;
+    }
+    if (!render_text(d, d->memory + size, &e)) {
+        cannot_send(d, "bad-template", e.text);
+        return;
+    }
+    set_pace(d, c);
+    d->message.job_id = d->lease.id;
+    d->message.attempt = (int)d->job.attempt;
+    d->message.device_id = d->lease.device;
+    d->message.text = d->text.data ? d->text.data : "";
+    d->message.text_len = d->text.len;
+    d->hold_ms = quiet_left(c->quiet, now_ms);
+    d->hold_why = d->hold_ms ? "quiet" : NULL;
+    step(d, &part->live, d->hold_ms || w->draining ? EVENT_HOLD : EVENT_READY);
+}
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+/* Up to CALL_ITEMS deliveries, moved from their list to part->live while their call is under way. */
+struct batch {
+    struct part *part;
+    size_t n;
+    struct delivery *d[CALL_ITEMS];
+    union {
+        struct queue_permit permit[CALL_ITEMS];
+        struct queue_finish finish[CALL_ITEMS];
+        struct queue_release release[CALL_ITEMS];
+    } items;
+};
+
+static struct batch *
+take_batch(struct part *part, struct delivery_list *from)
+{
+    struct batch *b = xcalloc(1, sizeof *b);
+    b->part = part;
+    while (from->first && b->n < CALL_ITEMS) {
+        struct delivery *d = from->first;
+        list_remove(from, d);
+        list_add(&part->live, d);
+        b->d[b->n++] = d;
+    }
+    part->calls++;
+    return b;
+}
+
+/* After a refusal (out of memory, read-only, ...) the partition's calls rest a little: no hot loop. */
+static void
+batch_end(struct batch *b, const struct err *e)
+{
+    struct part *part = b->part;
+    part->calls--;
+    free(b);
+    if (e) {
+        part->rest_until_ms = clock_mono_ms() + REST_MS;
+        part->w->resting = true;
+    }
+    claim_room(part->w);
+}
+
+static void
+on_permit(void *arg, const struct err *e)
+{
+    struct batch *b = arg;
+    struct worker *w = b->part->w;
+    int64_t now = clock_mono_ms();
+    for (size_t i = 0; i < b->n; i++) {
+        struct delivery *d = b->d[i];
+        enum delivery_event event;
+        if (e) {
+            event = EVENT_PERMIT_LOST;
+        } else if (b->items.permit[i].answer != PERMIT_GO) {
+            event = EVENT_REFUSED;
+            metric_add(&worker_metrics[M_STALE], b->items.permit[i].answer == PERMIT_STALE);
+        } else {
+            event = now - d->asked_ms > w->s->lease / 2 ? EVENT_TOO_OLD : EVENT_GO;
+            d->permitted_ms = now;
+            if (d->gap_ms > 0) {
+                claim_soon(b->part, d->gap_ms); /* a device with room for more is served before this one ends */
+            }
+        }
+        step(d, &b->part->live, event);
+    }
+    batch_end(b, e);
+}
+
+static void
+flush_permits(struct part *part)
+{
+    struct worker *w = part->w;
+    struct batch *b = take_batch(part, &part->permits);
+    int64_t now = clock_mono_ms();
+    for (size_t i = 0; i < b->n; i++) {
+        struct delivery *d = b->d[i];
+        struct queue_permit *item = &b->items.permit[i];
+        item->lease = d->lease;
+        item->row = d->row;
+        (void)snprintf(item->source, sizeof item->source, "%s", d->source);
+        item->gap_ms = d->gap_ms;
+        item->batch_size = d->batch_size;
+        item->batch_pause_ms = d->batch_pause_ms;
+        d->asked_ms = now;
+        d->leased_ms = now;
+    }
+    queue_permit(w->q, part->p, w->s->lease, b->items.permit, b->n, on_permit, b);
+}
+
+static void
+on_finish(void *arg, const struct err *e)
+{
+    struct batch *b = arg;
+    int64_t now = clock_mono_ms();
+    if (!e) {
+        FAULT("worker.finished");
+    } else if (e->kind == ERR_REFUSED) {
+        log_error("finish_refused", "partition", LOG_I(b->part->p), "why", LOG_S(e->text));
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        struct delivery *d = b->d[i];
+        if (!e) {
+            /* The device's slot was moved at the permit: it is asked for again when that has come. */
+            int64_t left = d->gap_ms - (now - d->permitted_ms);
+            if (d->hold_ms <= 0 && left <= 0) {
+                claim_device(b->part, d->lease.device);
+            } else {
+                claim_soon(b->part, left > d->hold_ms ? left : d->hold_ms);
+            }
+            metric_add(&worker_metrics[M_LATE], b->items.finish[i].answer == FINISH_LATE);
+            metric_add(&worker_metrics[M_STALE], b->items.finish[i].answer == FINISH_STALE);
+        }
+        step(d, &b->part->live, e ? EVENT_RECORD_LOST : EVENT_RECORDED);
+    }
+    batch_end(b, e);
+}
+
+static void
+flush_finishes(struct part *part)
+{
+    struct worker *w = part->w;
+    struct batch *b = take_batch(part, &part->finishes);
+    for (size_t i = 0; i < b->n; i++) {
+        struct delivery *d = b->d[i];
+        b->items.finish[i] = (struct queue_finish){
+            .lease = d->lease,
+            .row = d->row,
+            .kind = d->kind,
+            .hold_ms = d->hold_ms,
+            .code = d->outcome.code,
+            .text = d->outcome.text,
+            .provider_id = d->outcome.provider_id,
+            .worker = w->name,
+            .send_ms = d->outcome.send_ms,
+        };
+    }
+    queue_finish(w->q, part->p, b->items.finish, b->n, on_finish, b);
+}
+
+static void
+on_release(void *arg, const struct err *e)
+{
+    struct batch *b = arg;
+    if (!e) {
+        FAULT("worker.released");
+        metric_add(&worker_metrics[M_RELEASED], (int64_t)b->n);
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        step(b->d[i], &b->part->live, EVENT_RELEASED);
+    }
+    batch_end(b, e);
+}
+
+static void
+flush_releases(struct part *part)
+{
+    struct batch *b = take_batch(part, &part->releases);
+    for (size_t i = 0; i < b->n; i++) {
+        struct delivery *d = b->d[i];
+        b->items.release[i] =
+            (struct queue_release){.lease = d->lease, .not_before_ms = d->hold_ms, .why = d->hold_why};
+    }
+    queue_release(part->w->q, part->p, b->items.release, b->n, on_release, b);
+}
+
+void
+deliver_flush(struct part *part)
+{
+    if (!part->permits.n && !part->finishes.n && !part->releases.n) {
+        return;
+    }
+    /* Without Redis, or while the partition recovers, what has gathered waits in its list. */
+    if (!queue_up(part->w->q) || !part->told || queue_state(part->w->q, part->p) != PARTITION_OPEN) {
+        return;
+    }
+    if (part->rest_until_ms > clock_mono_ms()) {
+        part->w->resting = true;
+        return;
+    }
+    while (part->permits.n) {
+        flush_permits(part);
+    }
+    while (part->finishes.n) {
+        flush_finishes(part);
+    }
+    while (part->releases.n) {
+        flush_releases(part);
+    }
+}
+
+/* --- renewing and giving back ---------------------------------------------------------------- */
+
+struct renewal {
+    size_t n;
+    struct queue_lease leases[CALL_ITEMS];
+    bool ok[CALL_ITEMS];
+};
+
+static void
+on_renew(void *arg, const struct err *e)
+{
+    (void)e; /* a lease that is lost shows itself at permit or finish */
+    free(arg);
+}
+
+static void
+renew_list(struct part *part, const struct delivery_list *l, int64_t now)
+{
+    struct worker *w = part->w;
+    struct renewal *r = NULL;
+    for (struct delivery *d = l->first; d; d = d->next) {
+        if (now - d->leased_ms < w->s->renew) {
+            continue;
+        }
+        if (!r) {
+            r = xcalloc(1, sizeof *r);
+        }
+        d->leased_ms = now;
+        r->leases[r->n++] = d->lease;
+        if (r->n == CALL_ITEMS || !d->next) {
+            queue_renew(w->q, part->p, w->s->lease, r->leases, r->ok, r->n, on_renew, r);
+            r = NULL;
+        }
+    }
+    if (r) {
+        queue_renew(w->q, part->p, w->s->lease, r->leases, r->ok, r->n, on_renew, r);
+    }
+}
+
+void
+deliver_renew(struct worker *w)
+{
+    int64_t now = clock_mono_ms();
+    for (unsigned p = 0; p < w->n_parts; p++) {
+        struct part *part = &w->parts[p];
+        if (queue_up(w->q) && part->told) {
+            renew_list(part, &part->live, now);
+            renew_list(part, &part->permits, now);
+            renew_list(part, &part->finishes, now);
+        }
+    }
+}
+
+void
+deliver_release_all(struct worker *w)
+{
+    /* A permit that has not been asked for yet is not asked for any more. */
+    for (unsigned p = 0; p < w->n_parts; p++) {
+        struct part *part = &w->parts[p];
+        while (part->permits.first) {
+            part->permits.first->hold_ms = 0;
+            step(part->permits.first, &part->permits, EVENT_HOLD);
+        }
+    }
+}

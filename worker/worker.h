@@ -1,0 +1,132 @@
+/* worker.h -- what the worker's rooms share: settings, partitions, deliveries.
+ *
+ * claim.c     which partition is asked when, and what a claim brings
+ * deliver.c   one job from its lease to its recorded outcome (deliver_plan decides)
+ * reassert.c  what a new incarnation is told before this worker claims in it */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "shared/program.h"
+#include "shared/queue.h"
+#include "worker/deliver_plan.h"
+#include "worker/journal.h"
+#include "worker/sender.h"
+
+#include <ev.h>
+
+struct settings {
+    struct program_settings program;
+    char *journal_dir, *name_fallback;
+    int64_t lease, renew, concurrency, drain, poll_max, journal_records;
+};
+
+enum { CLAIM_DEVICES = QUEUE_BATCH_MAX / 2, SENDERS_MAX = 64 };
+
+struct delivery {
+    enum delivery_state state;
+    struct part *part;
+    struct delivery *prev, *next; /* the list of the state's partition queue, or all others */
+    struct queue_lease lease;
+    uint64_t row;
+    char source[24];
+    int64_t gap_ms, batch_size, batch_pause_ms;
+    char *memory;          /* payload and texts */
+    struct job job;
+    struct buf text;
+    const struct sender_instance *sender;
+    struct message message;
+    int64_t claimed_us, asked_ms, permitted_ms, leased_ms; /* monotonic */
+    int64_t hold_ms;
+    const char *hold_why;
+    size_t record;
+    bool has_record;
+    struct outcome outcome;
+    const char *kind;      /* of the finish */
+};
+
+struct delivery_list {
+    struct delivery *first, *last;
+    size_t n;
+};
+
+struct part {
+    struct worker *w;
+    unsigned p;
+    ev_timer timer;
+    bool preferred, claiming, starved;
+    bool again;             /* something came due while a claim was under way */
+    bool told;              /* this incarnation has been told what we know: we may claim */
+    bool telling;
+    size_t tell_at;         /* journal record to tell next */
+    size_t tell_name;
+    uint64_t due[CLAIM_DEVICES];
+    size_t n_due;
+    struct delivery_list permits, finishes, releases; /* waiting for their call */
+    struct delivery_list live;                        /* all others */
+    unsigned calls;         /* permit, finish and release calls under way */
+    int64_t rest_until_ms;  /* after a refusal, monotonic */
+};
+
+struct sender_instance {
+    char name[64];
+    const struct sender *type;
+    void *self;
+};
+
+struct worker {
+    struct settings *s;
+    struct ev_loop *loop;
+    struct queue *q;
+    struct redis_link *wake;
+    struct journal *journal;
+    char name[QUEUE_NAME_SIZE];
+    struct part *parts;
+    unsigned n_parts;
+    unsigned n_workers;
+    struct sender_instance senders[SENDERS_MAX];
+    size_t n_senders;
+    size_t n_live;           /* deliveries */
+    struct queue_fleet fleet;
+    ev_timer renew, beat, drain_over, rest;
+    bool resting;            /* some partition waits for its rest to end */
+    ev_prepare flush;
+    bool draining, dead_line_passed;
+    int exit_code;
+};
+
+/* --- claim.c --------------------------------------------------------------------------------- */
+void claim_init(struct worker *w);
+void claim_done(struct worker *w);
+/* Asks the partition now if it may be asked. */
+void claim_kick(struct part *part);
+/* Asks the partition again in ms at the latest. */
+void claim_soon(struct part *part, int64_t ms);
+/* A device has room and its slot has come: it is named in the next claim, which starts now. */
+void claim_device(struct part *part, uint64_t device);
+/* Deliveries have ended: partitions that found no room are asked again. */
+void claim_room(struct worker *w);
+/* Who prefers which partition: rendezvous hashing over the live workers. */
+void claim_prefer(struct worker *w);
+/* Pure: the worker (index into names) that prefers partition p. */
+size_t claim_rank(const char *const *names, size_t n, unsigned p);
+
+/* --- deliver.c ------------------------------------------------------------------------------- */
+/* Takes a job over; what job points to is borrowed until return. */
+void deliver_start(struct part *part, const struct queue_claimed *job, int64_t now_ms);
+/* Sends what has gathered: permits, finishes, releases. */
+void deliver_flush(struct part *part);
+void deliver_renew(struct worker *w);
+/* Gives back what has not been permitted. */
+void deliver_release_all(struct worker *w);
+
+/* --- reassert.c ------------------------------------------------------------------------------ */
+/* Starts telling partition p's present incarnation; part->told when done. */
+void reassert_start(struct part *part);
+
+extern struct metric worker_metrics[];
+enum worker_metric {
+    M_SENT, M_FAILED, M_RETRY, M_DEFERRED, M_UNKNOWN, M_IN_FLIGHT, M_CLAIMS, M_STALE, M_LATE, M_CLAIM_TO_SEND, M_SEND,
+    M_REDIS_UP, M_REASSERTED, M_RELEASED, WORKER_METRICS
+};
+
+#endif
