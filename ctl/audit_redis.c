@@ -1,8 +1,8 @@
 /* audit_redis.c -- MySQL and Redis compared while both are at work.
  *
- * Nothing is locked, so each suspicion is proved by a second look from the side it came from: a row that was
- * queued under a generation before and after a look at Redis must have been known there in between, and a job
- * that was in one state before and after a look at its row must fit that row. */
+ * Nothing is locked, so each suspicion is proved by a second look from the side it came from: a row
+ * that was queued under a generation before and after a look at Redis must have been known there in
+ * between, and a job that was in one state before and after a look at its row must fit that row. */
 #include "ctl/audit.h"
 
 #include <inttypes.h>
@@ -85,7 +85,8 @@ read_queued(struct chunk *k, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT id, device_id, gen, job_id FROM broadcast_messages WHERE status = 'queued' AND device_id IN (");
+    sql_text(&q, "SELECT id, device_id, gen, job_id FROM broadcast_messages WHERE status = "
+                 "'queued' AND device_id IN (");
     for (size_t i = 0; i < k->n; i++) {
         sql_text(&q, i ? ", " : "");
         sql_uint(&q, k->devices[i]);
@@ -120,7 +121,8 @@ prove_queued(struct chunk *k, const struct queued *list, size_t n, struct err *e
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT id, gen, job_id FROM broadcast_messages WHERE status = 'queued' AND (id, gen) IN (");
+    sql_text(&q, "SELECT id, gen, job_id FROM broadcast_messages WHERE status = 'queued' AND (id, "
+                 "gen) IN (");
     for (size_t i = 0; i < n; i++) {
         sql_addf(&q, i ? ", (%" PRIu64 ", %u)" : "(%" PRIu64 ", %u)", list[i].row, list[i].gen);
     }
@@ -129,8 +131,9 @@ prove_queued(struct chunk *k, const struct queued *list, size_t n, struct err *e
     sql_done(&q);
     while (ok && rows_next(&r)) {
         const struct known *there = find_job(k->known, k->n_known, rows_str(&r, 2));
-        audit_found(k->a, "queued", rows_uint(&r, 0), "job %s is queued with generation %s, and Redis %s%s",
-                    rows_str(&r, 2), rows_str(&r, 1), there ? "has it as: " : "does not know it",
+        audit_found(k->a, "queued", rows_uint(&r, 0),
+                    "job %s is queued with generation %s, and Redis %s%s", rows_str(&r, 2),
+                    rows_str(&r, 1), there ? "has it as: " : "does not know it",
                     there ? there->job.state : "");
     }
     rows_done(&r);
@@ -189,8 +192,9 @@ is_settled(const struct known *x)
     return strchr("DRU", x->job.state[0]) != NULL;
 }
 
-/* Waiting or with a worker: its row is queued, or still processing where a producer died half-way.  Staged:
- * its row may be given back already.  Settled: its result is on the way, see prove_known(). */
+/* Waiting or with a worker: its row is queued, or still processing where a producer died half-way.
+ * Staged: its row may be given back already.  Settled: its result is on the way, see prove_known().
+ */
 static bool
 fits(const struct known *x)
 {
@@ -202,13 +206,15 @@ static void
 report_known(struct audit *a, const struct known *x)
 {
     if (is_settled(x)) {
-        audit_found(a, "settled", x->row, "job %s is settled in Redis (%s), and its result is in no stream", x->job.id,
+        audit_found(a, "settled", x->row,
+                    "job %s is settled in Redis (%s), and its result is in no stream", x->job.id,
                     x->job.state);
     } else if (!*x->status) {
-        audit_found(a, "stray", 0, "job %s is in Redis (%s), and has no row", x->job.id, x->job.state);
+        audit_found(a, "stray", 0, "job %s is in Redis (%s), and has no row", x->job.id,
+                    x->job.state);
     } else {
-        audit_found(a, "stray", x->row, "job %s is in Redis (%s), and its row is %s", x->job.id, x->job.state,
-                    x->status);
+        audit_found(a, "stray", x->row, "job %s is in Redis (%s), and its row is %s", x->job.id,
+                    x->job.state, x->status);
     }
 }
 
@@ -306,8 +312,9 @@ check_device(struct audit *a, uint64_t device, struct err *e)
         }
     }
     audit_found(a, "in-flight", 0,
-                "device %" PRIu64 ": Redis counts %" PRId64 " jobs in flight, and %" PRId64 " are with workers", device,
-                counted, held);
+                "device %" PRIu64 ": Redis counts %" PRId64 " jobs in flight, and %" PRId64
+                " are with workers",
+                device, counted, held);
     return true;
 }
 
@@ -340,7 +347,8 @@ audit_devices(struct audit *a, bool lists, struct err *e)
     for (bool more = true; more;) {
         struct chunk k = {.a = a};
         if (!store_queryf(a->c->store, &r, e,
-                          "SELECT id FROM devices WHERE user_id = %" PRIu64 " AND id > %" PRIu64 " ORDER BY id LIMIT %d",
+                          "SELECT id FROM devices WHERE user_id = %" PRIu64 " AND id > %" PRIu64
+                          " ORDER BY id LIMIT %d",
                           a->c->user_id, last, CHUNK)) {
             return false;
         }
@@ -403,8 +411,9 @@ audit_leases(struct audit *a, struct err *e)
             }
         }
         if (held != leases) {
-            audit_found(a, "leases", 0, "partition %u: %" PRId64 " leases, and %" PRId64 " jobs are with workers", p,
-                        leases, held);
+            audit_found(a, "leases", 0,
+                        "partition %u: %" PRId64 " leases, and %" PRId64 " jobs are with workers",
+                        p, leases, held);
         }
         all += leases;
     }

@@ -18,21 +18,26 @@ enum { CONTENT_MAX = 65535, NAME_BYTES = 190, WORD_BYTES = 64, DUPLICATE = 1062 
 const struct flag campaign_create_flags[] = {
     {"content", FLAG_TEXT, FLAG(content), NULL, NULL,
      "The message: {{name|default}}, {name}, spintax {Hi|Hello}. This or --content-file.", false},
-    {"content-file", FLAG_TEXT, FLAG(content_file), "FILE", NULL, "The message from a file, without its last line end.",
-     false},
-    {"devices", FLAG_TEXT, FLAG(devices), "A,B,C|all", NULL, "Whose leads get it: names or ids, or all of the user's.",
-     true},
+    {"content-file", FLAG_TEXT, FLAG(content_file), "FILE", NULL,
+     "The message from a file, without its last line end.", false},
+    {"devices", FLAG_TEXT, FLAG(devices), "A,B,C|all", NULL,
+     "Whose leads get it: names or ids, or all of the user's.", true},
     {"niche", FLAG_TEXT, FLAG(niche), NULL, NULL, "Only leads of this niche.", false},
-    {"target-status", FLAG_TEXT, FLAG(target_status), NULL, NULL, "Only leads with this status.", false},
-    {"start", FLAG_TIME, FLAG(start), NULL, NULL, "When to start, in UTC; without it the campaign stays a draft.", false},
-    {"gap", FLAG_GAP, FLAG(gap), NULL, NULL, "Pause between two messages of a device, instead of the device's own.",
+    {"target-status", FLAG_TEXT, FLAG(target_status), NULL, NULL, "Only leads with this status.",
      false},
-    {"batch", FLAG_BATCH, FLAG(batch), NULL, NULL, "A longer pause after so many, instead of the device's own.", false},
+    {"start", FLAG_TIME, FLAG(start), NULL, NULL,
+     "When to start, in UTC; without it the campaign stays a draft.", false},
+    {"gap", FLAG_GAP, FLAG(gap), NULL, NULL,
+     "Pause between two messages of a device, instead of the device's own.", false},
+    {"batch", FLAG_BATCH, FLAG(batch), NULL, NULL,
+     "A longer pause after so many, instead of the device's own.", false},
     {"max-lateness", FLAG_MS, FLAG(max_lateness), "1s..3650d", NULL,
      "A message that is later than this is skipped; without it none is too late.", false},
-    {"max-attempts", FLAG_INT, FLAG(max_attempts), "1..1000", "5", "How often a message is tried.", false},
+    {"max-attempts", FLAG_INT, FLAG(max_attempts), "1..1000", "5", "How often a message is tried.",
+     false},
     {"on-unknown", FLAG_WORD, FLAG(on_unknown), "hold|resend|assume_sent", "hold",
-     "When nobody can know whether a message was sent: wait for a decision, risk a second one, or count it as sent.",
+     "When nobody can know whether a message was sent: wait for a decision, risk a second one, or "
+     "count it as sent.",
      false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
@@ -102,7 +107,8 @@ check_words(const struct create *k, struct err *e)
         return err_set(e, ERR_INPUT, "a campaign's name has 1 to %d bytes of UTF-8", NAME_BYTES);
     }
     if (strlen(niche) > WORD_BYTES || strlen(status) > WORD_BYTES) {
-        return err_set(e, ERR_INPUT, "--niche and --target-status have at most %d bytes", WORD_BYTES);
+        return err_set(e, ERR_INPUT, "--niche and --target-status have at most %d bytes",
+                       WORD_BYTES);
     }
     return true;
 }
@@ -153,12 +159,13 @@ static void
 campaign_sql(const struct create *k, struct sql *q)
 {
     const struct campaign_create_flags *f = k->flags;
-    sql_addf(q,
-             "INSERT INTO campaigns SET user_id = %" PRIu64
-             ", created_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3), name = %s, niche = %s, "
-             "target_status = %s, on_unknown = %s, max_attempts = %" PRId64 ", content = ",
-             k->c->user_id, k->name, f->niche ? f->niche : "", f->target_status ? f->target_status : "",
-             f->on_unknown, f->max_attempts);
+    sql_addf(
+        q,
+        "INSERT INTO campaigns SET user_id = %" PRIu64
+        ", created_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3), name = %s, niche = %s, "
+        "target_status = %s, on_unknown = %s, max_attempts = %" PRId64 ", content = ",
+        k->c->user_id, k->name, f->niche ? f->niche : "", f->target_status ? f->target_status : "",
+        f->on_unknown, f->max_attempts);
     sql_bytes(q, k->content.data, k->content.len);
     put_value(q, ", min_gap_ms = ", f->gap.a);
     put_value(q, ", max_gap_ms = ", f->gap.b);
@@ -193,7 +200,9 @@ insert_body(struct store *s, void *arg, struct err *e)
             sql_text(&q, ")");
         }
         ok = store_exec(s, &q, &k->n_devices, NULL, e) &&
-             (k->n_devices || err_set(e, ERR_GONE, "the user has no such devices: add some with paceline device add"));
+             (k->n_devices ||
+              err_set(e, ERR_GONE,
+                      "the user has no such devices: add some with paceline device add"));
     }
     sql_done(&q);
     return ok;
@@ -204,12 +213,14 @@ create(struct create *k)
 {
     struct err e = {0};
     struct ctl *c = k->c;
-    if (!check_words(k, &e) || !read_content(k, &e) || !ctl_user(c, false, &e) || !read_devices(k, &e)) {
+    if (!check_words(k, &e) || !read_content(k, &e) || !ctl_user(c, false, &e) ||
+        !read_devices(k, &e)) {
         return ctl_fail(&e);
     }
     if (!store_transact(c->store, insert_body, k, &e)) {
-        return store_code(c->store) == DUPLICATE ? ctl_refuse("there is a campaign '%s' already", k->name)
-                                                 : ctl_fail(&e);
+        return store_code(c->store) == DUPLICATE
+                   ? ctl_refuse("there is a campaign '%s' already", k->name)
+                   : ctl_fail(&e);
     }
     bool draft = k->flags->start == FLAG_UNSET;
     struct doc *d = doc_object();
@@ -217,9 +228,10 @@ create(struct create *k)
     doc_put_str(d, "name", k->name);
     doc_put_str(d, "status", draft ? "draft" : "scheduled");
     doc_put_int(d, "devices", (int64_t)k->n_devices);
-    output_said(&c->out, d, "campaign %s created with id %" PRIu64 " for %" PRIu64 " devices; it is %s%s", k->name,
-                k->id, k->n_devices, draft ? "a draft: paceline campaign start " : "scheduled",
-                draft ? k->name : "");
+    output_said(&c->out, d,
+                "campaign %s created with id %" PRIu64 " for %" PRIu64 " devices; it is %s%s",
+                k->name, k->id, k->n_devices,
+                draft ? "a draft: paceline campaign start " : "scheduled", draft ? k->name : "");
     return CTL_OK;
 }
 

@@ -1,4 +1,5 @@
-/* campaign_create.h -- `campaign create`: a row of cmd_campaign.c's command list with a file of its own. */
+/* campaign_create.h -- `campaign create`: a row of cmd_campaign.c's command list with a file of its
+ * own. */
 #ifndef CTL_CAMPAIGN_CREATE_H
 #define CTL_CAMPAIGN_CREATE_H
 

@@ -1,5 +1,6 @@
-/* cmd_audit.c -- questions with a yes or no: exit code 0 clean, 1 found something, 2 could not look.
- * None of them changes anything.  What moves while it is looked at is looked at again before it counts. */
+/* cmd_audit.c -- questions with a yes or no: exit code 0 clean, 1 found something, 2 could not
+ * look. None of them changes anything.  What moves while it is looked at is looked at again before
+ * it counts. */
 #include "ctl/audit.h"
 #include "ctl/command.h"
 
@@ -94,8 +95,8 @@ struct walk {
     const char *name;
     char phone[40]; /* of the last row */
     uint64_t device, message;
-    int64_t sent; /* rows of this phone */
-    struct sql again;  /* ids of rows that were tried more than once: "1, 2" */
+    int64_t sent;     /* rows of this phone */
+    struct sql again; /* ids of rows that were tried more than once: "1, 2" */
     int64_t rows, resent;
 };
 
@@ -104,8 +105,9 @@ end_phone(struct walk *w)
 {
     if (w->sent > 1) {
         audit_found(w->a, "recipient", w->message,
-                    "campaign %.100s: one recipient was sent %" PRId64 " messages, by different devices", w->name,
-                    w->sent);
+                    "campaign %.100s: one recipient was sent %" PRId64
+                    " messages, by different devices",
+                    w->name, w->sent);
     }
     w->sent = 0;
 }
@@ -131,8 +133,8 @@ take_row(struct walk *w, const struct rows *r)
     }
 }
 
-/* Two deliveries that each reported success.  After an unknown outcome that is the price of a decision to
- * send again, and counted as such; without one it must not be. */
+/* Two deliveries that each reported success.  After an unknown outcome that is the price of a
+ * decision to send again, and counted as such; without one it must not be. */
 static bool
 check_again(struct walk *w, int64_t *proven, struct err *e)
 {
@@ -141,7 +143,8 @@ check_again(struct walk *w, int64_t *proven, struct err *e)
     if (!w->again.text.len) {
         return true;
     }
-    sql_text(&q, "SELECT x.message_id, COUNT(*), m.unknowns FROM message_events x JOIN broadcast_messages m ON "
+    sql_text(&q, "SELECT x.message_id, COUNT(*), m.unknowns FROM message_events x JOIN "
+                 "broadcast_messages m ON "
                  "m.id = x.message_id WHERE x.event = 'sent' AND x.message_id IN (");
     buf_add(&q.text, w->again.text.data, w->again.text.len);
     sql_text(&q, ") GROUP BY x.message_id, m.unknowns HAVING COUNT(*) > 1");
@@ -150,8 +153,8 @@ check_again(struct walk *w, int64_t *proven, struct err *e)
         if (rows_int(&r, 2) > 0) {
             ++*proven;
         } else {
-            audit_found(w->a, "sent-twice", rows_uint(&r, 0), "%" PRId64 " deliveries of it reported success",
-                        rows_int(&r, 1));
+            audit_found(w->a, "sent-twice", rows_uint(&r, 0),
+                        "%" PRId64 " deliveries of it reported success", rows_int(&r, 1));
         }
     }
     rows_done(&r);
@@ -165,12 +168,14 @@ walk_campaign(struct walk *w, int64_t *proven, struct err *e)
 {
     struct rows r;
     for (uint64_t n = BATCH; n == BATCH;) {
-        if (!store_queryf(w->a->c->store, &r, e,
-                          "SELECT recipient_phone, device_id, id, status, unknowns, attempt FROM broadcast_messages "
-                          "FORCE INDEX (messages_campaign_recipient) WHERE campaign_id = %" PRIu64
-                          " AND (recipient_phone > %s OR (recipient_phone = %s AND device_id > %" PRIu64
-                          ")) ORDER BY recipient_phone, device_id LIMIT %d",
-                          w->campaign, w->phone, w->phone, w->device, BATCH)) {
+        if (!store_queryf(
+                w->a->c->store, &r, e,
+                "SELECT recipient_phone, device_id, id, status, unknowns, attempt FROM "
+                "broadcast_messages "
+                "FORCE INDEX (messages_campaign_recipient) WHERE campaign_id = %" PRIu64
+                " AND (recipient_phone > %s OR (recipient_phone = %s AND device_id > %" PRIu64
+                ")) ORDER BY recipient_phone, device_id LIMIT %d",
+                w->campaign, w->phone, w->phone, w->device, BATCH)) {
             return false;
         }
         n = r.count;
@@ -192,14 +197,17 @@ check_key(struct audit *a, struct err *e)
 {
     struct rows r;
     if (!store_queryf(a->c->store, &r, e,
-                      "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND "
-                      "table_name = 'broadcast_messages' AND non_unique = 0 AND index_name IN ('messages_job', "
+                      "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = "
+                      "DATABASE() AND "
+                      "table_name = 'broadcast_messages' AND non_unique = 0 AND index_name IN "
+                      "('messages_job', "
                       "'messages_campaign_recipient') AND seq_in_index = 1")) {
         return false;
     }
     if (!rows_next(&r) || rows_int(&r, 0) != 2) {
-        audit_found(a, "key", 0, "a unique key of broadcast_messages that keeps messages single is missing: "
-                                 "restore messages_job and messages_campaign_recipient");
+        audit_found(a, "key", 0,
+                    "a unique key of broadcast_messages that keeps messages single is missing: "
+                    "restore messages_job and messages_campaign_recipient");
     }
     rows_done(&r);
     return true;
@@ -211,7 +219,8 @@ duplicates(struct audit *a, struct err *e)
     struct rows r;
     int64_t rows = 0, resent = 0, proven = 0;
     if (!check_key(a, e) ||
-        !store_queryf(a->c->store, &r, e, "SELECT id, name FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
+        !store_queryf(a->c->store, &r, e,
+                      "SELECT id, name FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
                       a->c->user_id)) {
         return false;
     }
@@ -263,13 +272,15 @@ find_rows(struct audit *a, const char *kind, const char *before, const char *beh
 static bool
 find_unended(struct audit *a, struct err *e)
 {
-    static const char before[] =
-        "SELECT 0, c.name, 'has only final messages and is not marked as finished: is a reaper running?' "
-        "FROM campaigns c WHERE c.user_id = ";
+    static const char before[] = "SELECT 0, c.name, 'has only final messages and is not marked as "
+                                 "finished: is a reaper running?' "
+                                 "FROM campaigns c WHERE c.user_id = ";
     static const char behind[] =
         " AND ((c.status = 'running' AND c.expanded_at IS NOT NULL) OR (c.status = 'cancelled' AND "
-        "c.finished_at IS NULL)) AND NOT EXISTS (SELECT 1 FROM broadcast_messages m WHERE m.campaign_id = c.id AND "
-        "m.status IN ('pending', 'processing', 'queued')) AND NOT EXISTS (SELECT 1 FROM broadcast_messages m WHERE "
+        "c.finished_at IS NULL)) AND NOT EXISTS (SELECT 1 FROM broadcast_messages m WHERE "
+        "m.campaign_id = c.id AND "
+        "m.status IN ('pending', 'processing', 'queued')) AND NOT EXISTS (SELECT 1 FROM "
+        "broadcast_messages m WHERE "
         "m.campaign_id = c.id AND m.status = 'unknown' AND m.decide_at IS NOT NULL)";
     for (int i = 0; i < SETTLE_S; i++) {
         struct audit look = {.c = a->c, .findings = doc_list()};
@@ -287,20 +298,26 @@ static bool
 stuck(struct audit *a, struct err *e)
 {
     return find_rows(a, "processing",
-                     "SELECT m.id, 'claimed since', m.processing_started_at FROM broadcast_messages m WHERE "
-                     "m.status = 'processing' AND m.processing_started_at < UTC_TIMESTAMP(3) - INTERVAL 5 MINUTE AND "
+                     "SELECT m.id, 'claimed since', m.processing_started_at FROM "
+                     "broadcast_messages m WHERE "
+                     "m.status = 'processing' AND m.processing_started_at < UTC_TIMESTAMP(3) - "
+                     "INTERVAL 5 MINUTE AND "
                      "m.user_id = ",
                      " ORDER BY m.processing_started_at, m.id", e) &&
            audit_devices(a, false, e) && find_unended(a, e) &&
            find_rows(a, "unsteered",
-                     "SELECT 0, c.name, CONCAT('is ', c.status, ', but Redis was told ', c.steered) FROM campaigns c "
+                     "SELECT 0, c.name, CONCAT('is ', c.status, ', but Redis was told ', "
+                     "c.steered) FROM campaigns c "
                      "WHERE c.user_id = ",
-                     " AND c.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND AND c.steered <> CASE WHEN c.status = "
-                     "'paused' THEN 'paused' WHEN c.status = 'cancelled' AND c.finished_at IS NULL THEN 'cancelled' "
+                     " AND c.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND AND c.steered <> "
+                     "CASE WHEN c.status = "
+                     "'paused' THEN 'paused' WHEN c.status = 'cancelled' AND c.finished_at IS NULL "
+                     "THEN 'cancelled' "
                      "ELSE 'none' END",
                      e) &&
            find_rows(a, "unsteered",
-                     "SELECT 0, d.name, 'was changed and Redis was not told: is a producer running?' FROM devices d "
+                     "SELECT 0, d.name, 'was changed and Redis was not told: is a producer "
+                     "running?' FROM devices d "
                      "WHERE d.unsteered = 1 AND d.user_id = ",
                      " AND d.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND", e);
 }
@@ -318,18 +335,20 @@ static bool
 count_campaign(struct audit *a, uint64_t campaign, int64_t counts[7], struct err *e)
 {
     struct rows r;
-    if (!store_queryf(a->c->store, &r, e,
-                      "SELECT c.name, c.total, COUNT(m.id), SUM(m.status = 'pending'), SUM(m.status = 'processing'), "
-                      "SUM(m.status = 'queued'), SUM(m.status = 'sent'), SUM(m.status = 'failed'), "
-                      "SUM(m.status = 'skipped'), SUM(m.status = 'unknown') FROM campaigns c LEFT JOIN "
-                      "broadcast_messages m ON m.campaign_id = c.id WHERE c.id = %" PRIu64 " GROUP BY c.id",
-                      campaign)) {
+    if (!store_queryf(
+            a->c->store, &r, e,
+            "SELECT c.name, c.total, COUNT(m.id), SUM(m.status = 'pending'), SUM(m.status = "
+            "'processing'), "
+            "SUM(m.status = 'queued'), SUM(m.status = 'sent'), SUM(m.status = 'failed'), "
+            "SUM(m.status = 'skipped'), SUM(m.status = 'unknown') FROM campaigns c LEFT JOIN "
+            "broadcast_messages m ON m.campaign_id = c.id WHERE c.id = %" PRIu64 " GROUP BY c.id",
+            campaign)) {
         return false;
     }
     if (rows_next(&r)) {
         if (rows_int(&r, 1) != rows_int(&r, 2)) {
-            audit_found(a, "total", 0, "campaign %.100s: it has %s messages, and %s rows are there", rows_str(&r, 0),
-                        rows_str(&r, 1), rows_str(&r, 2));
+            audit_found(a, "total", 0, "campaign %.100s: it has %s messages, and %s rows are there",
+                        rows_str(&r, 0), rows_str(&r, 1), rows_str(&r, 2));
         }
         for (unsigned i = 0; i < 7; i++) {
             counts[i] += rows_int(&r, 3 + i);
@@ -342,10 +361,12 @@ count_campaign(struct audit *a, uint64_t campaign, int64_t counts[7], struct err
 static bool
 count_rows(struct audit *a, struct err *e)
 {
-    static const char *const names[] = {"pending", "processing", "queued", "sent", "failed", "skipped", "unknown"};
+    static const char *const names[] = {"pending", "processing", "queued", "sent",
+                                        "failed",  "skipped",    "unknown"};
     int64_t counts[7] = {0};
     struct rows r;
-    if (!store_queryf(a->c->store, &r, e, "SELECT id FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
+    if (!store_queryf(a->c->store, &r, e,
+                      "SELECT id FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
                       a->c->user_id)) {
         return false;
     }
@@ -374,8 +395,10 @@ audit_conservation(struct ctl *c, const struct args *a)
 }
 
 const struct command audit_commands[] = {
-    {"audit", "duplicates", "", 0, 0, NULL, 0, audit_duplicates, "Was anybody sent a message twice?"},
-    {"audit", "stuck", "", 0, 0, NULL, 0, audit_stuck, "Does anything stand still that should move?"},
+    {"audit", "duplicates", "", 0, 0, NULL, 0, audit_duplicates,
+     "Was anybody sent a message twice?"},
+    {"audit", "stuck", "", 0, 0, NULL, 0, audit_stuck,
+     "Does anything stand still that should move?"},
     {"audit", "conservation", "", 0, 0, NULL, 0, audit_conservation,
      "Is every message in exactly one place, in MySQL and in Redis?"},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},

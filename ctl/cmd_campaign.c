@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define CAMPAIGN_COLUMNS                                                                           \
-    "c.id, c.name, c.status, c.scheduled_at, c.total, c.n_pending, c.n_sent, c.n_failed, "          \
+    "c.id, c.name, c.status, c.scheduled_at, c.total, c.n_pending, c.n_sent, c.n_failed, "         \
     "c.n_skipped, c.n_unknown, IF(c.total = 0, NULL, FLOOR(100 * (c.n_sent + c.n_failed + "        \
     "c.n_skipped + c.n_unknown) / c.total)), c.started_at, c.finished_at, c.niche, "               \
     "c.target_status, c.min_gap_ms, c.max_gap_ms, c.batch_size, c.batch_pause_ms, "                \
@@ -54,7 +54,8 @@ list(struct ctl *c, const struct args *a)
     struct rows r;
     if (!ctl_user(c, false, &e) ||
         !store_queryf(c->store, &r, &e,
-                      "SELECT " CAMPAIGN_COLUMNS " FROM campaigns c WHERE c.user_id = %" PRIu64 " ORDER BY c.id",
+                      "SELECT " CAMPAIGN_COLUMNS " FROM campaigns c WHERE c.user_id = %" PRIu64
+                      " ORDER BY c.id",
                       c->user_id)) {
         return ctl_fail(&e);
     }
@@ -66,13 +67,15 @@ list(struct ctl *c, const struct args *a)
 
 static const struct column row_columns[] = {
     {"status", "ROWS", SHOW_TEXT}, {"rows", "COUNT", SHOW_INT}, {NULL, NULL, SHOW_TEXT}};
-static const struct column device_columns[] = {
-    {"id", "ID", SHOW_ID}, {"name", "DEVICE", SHOW_TEXT}, {"status", "STATUS", SHOW_TEXT}, {NULL, NULL, SHOW_TEXT}};
+static const struct column device_columns[] = {{"id", "ID", SHOW_ID},
+                                               {"name", "DEVICE", SHOW_TEXT},
+                                               {"status", "STATUS", SHOW_TEXT},
+                                               {NULL, NULL, SHOW_TEXT}};
 
 /* Puts the rows of a query that takes the campaign's id under a key. */
 static bool
-put_rows(struct ctl *c, const char *query, uint64_t id, const struct column *what, const char *key, struct doc *d,
-         struct err *e)
+put_rows(struct ctl *c, const char *query, uint64_t id, const struct column *what, const char *key,
+         struct doc *d, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
@@ -92,8 +95,9 @@ static bool
 describe(struct ctl *c, uint64_t id, struct doc *d, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(c->store, &r, e,
-                      "SELECT c.content, " CAMPAIGN_COLUMNS " FROM campaigns c WHERE c.id = %" PRIu64, id)) {
+    if (!store_queryf(
+            c->store, &r, e,
+            "SELECT c.content, " CAMPAIGN_COLUMNS " FROM campaigns c WHERE c.id = %" PRIu64, id)) {
         return false;
     }
     if (rows_next(&r)) {
@@ -101,10 +105,11 @@ describe(struct ctl *c, uint64_t id, struct doc *d, struct err *e)
         doc_put_str(d, "content", rows_str(&r, 0));
     }
     rows_done(&r);
-    return put_rows(c, "SELECT status, COUNT(*) FROM broadcast_messages WHERE campaign_id = ", id, row_columns,
-                    "messages", d, e) &&
+    return put_rows(c, "SELECT status, COUNT(*) FROM broadcast_messages WHERE campaign_id = ", id,
+                    row_columns, "messages", d, e) &&
            put_rows(c,
-                    "SELECT d.id, d.name, d.status FROM campaign_devices x JOIN devices d ON d.id = x.device_id "
+                    "SELECT d.id, d.name, d.status FROM campaign_devices x JOIN devices d ON d.id "
+                    "= x.device_id "
                     "WHERE x.campaign_id = ",
                     id, device_columns, "devices", d, e);
 }
@@ -131,14 +136,18 @@ show(struct ctl *c, const struct args *a)
 
 /* --- start, pause, resume, cancel ----------------------------------------------------- */
 
-/* One conditional UPDATE is the whole decision: of several people, or a person and a producer, one wins.
- * A campaign that was paused before it had started is scheduled again, so that a producer starts it. */
+/* One conditional UPDATE is the whole decision: of several people, or a person and a producer, one
+ * wins. A campaign that was paused before it had started is scheduled again, so that a producer
+ * starts it. */
 static const struct turn {
     const char *done, *set, *from, *cure;
-} start_turn = {"starts now: a producer takes it up within seconds", "'scheduled', scheduled_at = UTC_TIMESTAMP(3)",
-                "('draft')", "only a draft can be started"},
-  pause_turn = {"is paused", "'paused'", "('scheduled', 'running')", "only a scheduled or running one can be paused"},
-  resume_turn = {"goes on", "IF(audience_max_lead IS NULL AND expanded_at IS NULL, 'scheduled', 'running')",
+} start_turn = {"starts now: a producer takes it up within seconds",
+                "'scheduled', scheduled_at = UTC_TIMESTAMP(3)", "('draft')",
+                "only a draft can be started"},
+  pause_turn = {"is paused", "'paused'", "('scheduled', 'running')",
+                "only a scheduled or running one can be paused"},
+  resume_turn = {"goes on",
+                 "IF(audience_max_lead IS NULL AND expanded_at IS NULL, 'scheduled', 'running')",
                  "('paused')", "only a paused one can be resumed"},
   cancel_turn = {"is cancelled; what was not sent yet is skipped", "'cancelled'",
                  "('draft', 'scheduled', 'running', 'paused')", "it cannot be cancelled any more"};
@@ -178,11 +187,13 @@ turn(struct ctl *c, const char *text, const struct turn *t)
     char status[16];
     uint64_t changed = 0;
     if (!ctl_user(c, false, &e) || !ctl_find_campaign(c, text, &campaign, &e) ||
-        !update(c, t, campaign.id, &changed, &e) || !read_status(c, campaign.id, status, sizeof status, &e)) {
+        !update(c, t, campaign.id, &changed, &e) ||
+        !read_status(c, campaign.id, status, sizeof status, &e)) {
         return ctl_fail(&e);
     }
     if (!changed) {
-        return ctl_refuse("campaign %s is %s: %s; nothing was changed", campaign.name, status, t->cure);
+        return ctl_refuse("campaign %s is %s: %s; nothing was changed", campaign.name, status,
+                          t->cure);
     }
     struct doc *d = doc_object();
     doc_put_id(d, "id", campaign.id);
@@ -220,8 +231,9 @@ cancel(struct ctl *c, const struct args *a)
 }
 
 const struct command campaign_commands[] = {
-    {"campaign", "create", "NAME", 1, 1, campaign_create_flags, sizeof(struct campaign_create_flags),
-     campaign_create, "Makes a campaign: a message to the leads of its devices."},
+    {"campaign", "create", "NAME", 1, 1, campaign_create_flags,
+     sizeof(struct campaign_create_flags), campaign_create,
+     "Makes a campaign: a message to the leads of its devices."},
     {"campaign", "list", "", 0, 0, NULL, 0, list, "All campaigns of the user, as last counted."},
     {"campaign", "show", "NAME|ID", 1, 1, NULL, 0, show, "One campaign, counted now."},
     {"campaign", "start", "NAME|ID", 1, 1, NULL, 0, start, "Starts a draft now."},

@@ -1,7 +1,7 @@
 #include "ctl/command.h"
 #include "ctl/ctl.h"
-#include "ctl/device_import.h"
 #include "ctl/device_fields.h"
+#include "ctl/device_import.h"
 #include "ctl/steer.h"
 
 #include <inttypes.h>
@@ -11,10 +11,11 @@
 enum { DUPLICATE = 1062 };
 
 #define DEVICE_COLUMNS                                                                             \
-    "d.id, d.name, d.status, d.status_reason, d.phone, d.sender, d.sender_ref, d.min_gap_ms, "      \
+    "d.id, d.name, d.status, d.status_reason, d.phone, d.sender, d.sender_ref, d.min_gap_ms, "     \
     "d.max_gap_ms, d.batch_size, d.batch_pause_ms, d.hourly_cap, d.daily_cap, "                    \
-    "IF(d.quiet_from < 0, NULL, CONCAT(TIME_FORMAT(SEC_TO_TIME(d.quiet_from * 60), '%%H:%%i'), '-', " \
-    "TIME_FORMAT(SEC_TO_TIME(d.quiet_to * 60), '%%H:%%i'))), d.time_zone, d.max_in_flight, "        \
+    "IF(d.quiet_from < 0, NULL, CONCAT(TIME_FORMAT(SEC_TO_TIME(d.quiet_from * 60), '%%H:%%i'), "   \
+    "'-', "                                                                                        \
+    "TIME_FORMAT(SEC_TO_TIME(d.quiet_to * 60), '%%H:%%i'))), d.time_zone, d.max_in_flight, "       \
     "d.when_offline, d.config_version, d.steered_version, d.created_at"
 
 static const struct column columns[] = {
@@ -73,20 +74,23 @@ add(struct ctl *c, const struct args *a)
     struct found device = {0};
     struct sql q = {0};
     const char *name = a->operands[0];
-    if (!device_name_check(name, &e) || !device_fields_check(fields, &e) || !ctl_user(c, true, &e)) {
+    if (!device_name_check(name, &e) || !device_fields_check(fields, &e) ||
+        !ctl_user(c, true, &e)) {
         return ctl_fail(&e);
     }
     device_insert_sql(fields, c->user_id, name, &q);
     bool ok = store_exec(c->store, &q, NULL, &device.id, &e);
     sql_done(&q);
     if (!ok && store_code(c->store) == DUPLICATE) {
-        return ctl_refuse("there is a device '%s' already; to change it: paceline device set", name);
+        return ctl_refuse("there is a device '%s' already; to change it: paceline device set",
+                          name);
     }
     if (!ok) {
         return ctl_fail(&e);
     }
     (void)snprintf(device.name, sizeof device.name, "%s", name);
-    output_said(&c->out, changed(&device, "active", NULL), "device %s added with id %" PRIu64, name, device.id);
+    output_said(&c->out, changed(&device, "active", NULL), "device %s added with id %" PRIu64, name,
+                device.id);
     return CTL_OK;
 }
 
@@ -101,7 +105,9 @@ set(struct ctl *c, const struct args *a)
         !ctl_find_device(c, a->operands[0], &device, &e)) {
         return ctl_fail(&e);
     }
-    sql_text(&q, "UPDATE devices SET config_version = config_version + 1, updated_at = UTC_TIMESTAMP(3)");
+    sql_text(
+        &q,
+        "UPDATE devices SET config_version = config_version + 1, updated_at = UTC_TIMESTAMP(3)");
     size_t empty = q.text.len;
     device_fields_sql(fields, &q);
     if (q.text.len == empty) {
@@ -115,7 +121,8 @@ set(struct ctl *c, const struct args *a)
     if (!ok) {
         return ctl_fail(&e);
     }
-    output_said(&c->out, changed(&device, NULL, steer_device(c, device.id)), "device %s changed", device.name);
+    output_said(&c->out, changed(&device, NULL, steer_device(c, device.id)), "device %s changed",
+                device.name);
     return CTL_OK;
 }
 
@@ -129,7 +136,8 @@ list(struct ctl *c, const struct args *a)
     struct rows r;
     if (!ctl_user(c, false, &e) ||
         !store_queryf(c->store, &r, &e,
-                      "SELECT " DEVICE_COLUMNS " FROM devices d WHERE d.user_id = %" PRIu64 " ORDER BY d.name",
+                      "SELECT " DEVICE_COLUMNS " FROM devices d WHERE d.user_id = %" PRIu64
+                      " ORDER BY d.name",
                       c->user_id)) {
         return ctl_fail(&e);
     }
@@ -149,7 +157,8 @@ put_info(struct doc *d, char *info)
     doc_put_str(d, "next_slot", NULL);
     doc_put_str(d, "config", NULL);
     char *rest = NULL;
-    for (char *line = info ? strtok_r(info, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = info ? strtok_r(info, "\n", &rest) : NULL; line;
+         line = strtok_r(NULL, "\n", &rest)) {
         char *value = strchr(line, ' ');
         if (!value) {
             continue;
@@ -159,7 +168,8 @@ put_info(struct doc *d, char *info)
             doc_put_int(d, line, strtoll(value, NULL, 10));
         } else if (strcmp(line, "next") == 0) {
             output_put_ms(d, "next_slot", strtoll(value, NULL, 10));
-        } else if (strcmp(line, "paused") == 0 || strcmp(line, "held") == 0 || strcmp(line, "config") == 0) {
+        } else if (strcmp(line, "paused") == 0 || strcmp(line, "held") == 0 ||
+                   strcmp(line, "config") == 0) {
             doc_put_str(d, line, value);
         }
     }
@@ -181,7 +191,10 @@ put_redis(struct ctl *c, uint64_t device, struct doc *d)
     } else {
         unsigned p = queue_partition(c->queue, device);
         bool open = queue_state(c->queue, p) == PARTITION_OPEN;
-        doc_put_str(d, "state", !open ? "recovering" : info.len ? "known" : "idle: Redis holds nothing for it");
+        doc_put_str(d, "state",
+                    !open      ? "recovering"
+                    : info.len ? "known"
+                               : "idle: Redis holds nothing for it");
         doc_put_int(d, "partition", p);
         doc_put_int(d, "jobs", (int64_t)ids.n);
         put_info(d, info.data);
@@ -199,7 +212,8 @@ show(struct ctl *c, const struct args *a)
     struct found device;
     struct rows r;
     if (!ctl_user(c, false, &e) || !ctl_find_device(c, a->operands[0], &device, &e) ||
-        !store_queryf(c->store, &r, &e, "SELECT " DEVICE_COLUMNS " FROM devices d WHERE d.id = %" PRIu64,
+        !store_queryf(c->store, &r, &e,
+                      "SELECT " DEVICE_COLUMNS " FROM devices d WHERE d.id = %" PRIu64,
                       device.id)) {
         return ctl_fail(&e);
     }
@@ -219,8 +233,8 @@ struct pause_flags {
     const char *reason;
 };
 static const struct flag pause_flags[] = {
-    {"reason", FLAG_TEXT, offsetof(struct pause_flags, reason), NULL, NULL, "Who or why, for those who look later.",
-     false},
+    {"reason", FLAG_TEXT, offsetof(struct pause_flags, reason), NULL, NULL,
+     "Who or why, for those who look later.", false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
@@ -229,14 +243,16 @@ refuse_state(struct ctl *c, const struct found *device)
 {
     struct err e = {0};
     struct rows r;
-    if (!store_queryf(c->store, &r, &e, "SELECT status, status_reason FROM devices WHERE id = %" PRIu64,
+    if (!store_queryf(c->store, &r, &e,
+                      "SELECT status, status_reason FROM devices WHERE id = %" PRIu64,
                       device->id)) {
         return ctl_fail(&e);
     }
     bool found = rows_next(&r);
     const char *reason = found ? rows_str(&r, 1) : "";
     int code = ctl_refuse("device %s is %s%s%s%s: nothing was changed", device->name,
-                          found ? rows_str(&r, 0) : "gone", *reason ? " (" : "", reason, *reason ? ")" : "");
+                          found ? rows_str(&r, 0) : "gone", *reason ? " (" : "", reason,
+                          *reason ? ")" : "");
     rows_done(&r);
     return code;
 }
@@ -261,8 +277,8 @@ turn(struct ctl *c, const char *text, bool pause, const char *reason)
         return refuse_state(c, &device);
     }
     const char *status = pause ? "paused" : "active";
-    output_said(&c->out, changed(&device, status, steer_device(c, device.id)), "device %s is %s", device.name,
-                status);
+    output_said(&c->out, changed(&device, status, steer_device(c, device.id)), "device %s is %s",
+                device.name, status);
     return CTL_OK;
 }
 
@@ -280,15 +296,20 @@ resume_device(struct ctl *c, const struct args *a)
 }
 
 const struct command device_commands[] = {
-    {"device", "add", "NAME", 1, 1, device_flags, sizeof(struct device_fields), add, "Adds a sender account."},
+    {"device", "add", "NAME", 1, 1, device_flags, sizeof(struct device_fields), add,
+     "Adds a sender account."},
     {"device", "list", "", 0, 0, NULL, 0, list, "All devices of the user."},
-    {"device", "show", "NAME|ID", 1, 1, NULL, 0, show, "One device, and what Redis knows of it now."},
+    {"device", "show", "NAME|ID", 1, 1, NULL, 0, show,
+     "One device, and what Redis knows of it now."},
     {"device", "set", "NAME|ID", 1, 1, device_flags, sizeof(struct device_fields), set,
      "Changes a device; what is not named stays."},
     {"device", "pause", "NAME|ID", 1, 1, pause_flags, sizeof(struct pause_flags), pause_device,
      "Stops a device within a second; its messages wait."},
-    {"device", "resume", "NAME|ID", 1, 1, NULL, 0, resume_device, "Lets a paused or offline device go on."},
-    {"device", "import", "FILE.csv", 1, 1, device_import_flags, sizeof(struct device_import_flags), device_import,
-     "Adds the devices of a CSV: a column `name`, and columns named like the flags of `device add`."},
+    {"device", "resume", "NAME|ID", 1, 1, NULL, 0, resume_device,
+     "Lets a paused or offline device go on."},
+    {"device", "import", "FILE.csv", 1, 1, device_import_flags, sizeof(struct device_import_flags),
+     device_import,
+     "Adds the devices of a CSV: a column `name`, and columns named like the flags of `device "
+     "add`."},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},
 };

@@ -20,18 +20,24 @@ struct leads_flags {
 #define FLAG(name) offsetof(struct leads_flags, name)
 
 static const struct flag import_flags[] = {
-    {"device", FLAG_TEXT, FLAG(device), "NAME", NULL, "The device that all leads of the file belong to.", false},
+    {"device", FLAG_TEXT, FLAG(device), "NAME", NULL,
+     "The device that all leads of the file belong to.", false},
     {"device-column", FLAG_TEXT, FLAG(device_column), "COLUMN", NULL,
      "The column that names each lead's device; one called `device` is found by itself.", false},
     {"map", FLAG_TEXT, FLAG(map), "phone=COLUMN,name=COLUMN,niche=..,target_status=..", NULL,
-     "Which column is which, where its name does not tell; \"name=\" alone: none. Columns that are left become "
+     "Which column is which, where its name does not tell; \"name=\" alone: none. Columns that are "
+     "left become "
      "attributes, which templates name like {{City|your city}}.",
      false},
-    {"country", FLAG_TEXT, FLAG(country), "60", NULL, "Calling code for phones that begin with 0.", false},
-    {"update", FLAG_BOOL, FLAG(update), NULL, NULL, "Leads that are there already take the file's values.", false},
-    {"again", FLAG_BOOL, FLAG(again), NULL, NULL, "From the first line, even if the file was imported before.", false},
+    {"country", FLAG_TEXT, FLAG(country), "60", NULL, "Calling code for phones that begin with 0.",
+     false},
+    {"update", FLAG_BOOL, FLAG(update), NULL, NULL,
+     "Leads that are there already take the file's values.", false},
+    {"again", FLAG_BOOL, FLAG(again), NULL, NULL,
+     "From the first line, even if the file was imported before.", false},
     {"dry-run", FLAG_BOOL, FLAG(dry_run), NULL, NULL, "Check everything, change nothing.", false},
-    {"errors", FLAG_TEXT, FLAG(errors), "FILE", NULL, "Write every refused row to this file.", false},
+    {"errors", FLAG_TEXT, FLAG(errors), "FILE", NULL, "Write every refused row to this file.",
+     false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
@@ -45,14 +51,14 @@ struct import {
     const struct leads_flags *flags;
     struct sheet sheet;
     struct lead_columns columns;
-    uint64_t device;              /* of all rows, or 0 */
-    struct device_name *devices;  /* of the user, sorted by name */
+    uint64_t device;             /* of all rows, or 0 */
+    struct device_name *devices; /* of the user, sorted by name */
     size_t n_devices;
     struct lead_cursor cursor;
-    int64_t refused_before;       /* in this run, when the last batch was written */
+    int64_t refused_before; /* in this run, when the last batch was written */
     struct lead_batch batch;
     struct buf attributes;
-    struct seen seen;             /* of a dry run */
+    struct seen seen; /* of a dry run */
     struct sheet_counts counts;
 };
 
@@ -81,7 +87,8 @@ load_devices(struct import *im, struct err *e)
     }
     im->devices = xcalloc(r.count + 1, sizeof *im->devices);
     while (rows_next(&r)) {
-        im->devices[im->n_devices++] = (struct device_name){rows_uint(&r, 0), xstrdup(rows_str(&r, 1))};
+        im->devices[im->n_devices++] =
+            (struct device_name){rows_uint(&r, 0), xstrdup(rows_str(&r, 1))};
     }
     rows_done(&r);
     qsort(im->devices, im->n_devices, sizeof *im->devices, compare_names);
@@ -97,9 +104,11 @@ row_device(struct import *im)
     if (im->device) {
         return im->device;
     }
-    (void)snprintf(name, sizeof name, "%.*s", (int)(cell.len < sizeof name ? cell.len : sizeof name - 1), cell.s);
+    (void)snprintf(name, sizeof name, "%.*s",
+                   (int)(cell.len < sizeof name ? cell.len : sizeof name - 1), cell.s);
     struct device_name key = {0, name};
-    const struct device_name *d = bsearch(&key, im->devices, im->n_devices, sizeof key, compare_names);
+    const struct device_name *d =
+        bsearch(&key, im->devices, im->n_devices, sizeof key, compare_names);
     if (!d) {
         sheet_refuse(&im->sheet,
                      cell.len ? "no device is called '%.60s': add it with paceline device add"
@@ -124,7 +133,8 @@ fits(struct import *im, const char *what, struct text cell, size_t max)
     return n <= max;
 }
 
-/* The other columns as a JSON object in im->attributes, which is left empty when they hold nothing. */
+/* The other columns as a JSON object in im->attributes, which is left empty when they hold nothing.
+ */
 static bool
 write_attributes(struct import *im)
 {
@@ -144,8 +154,8 @@ write_attributes(struct import *im)
     }
     doc_free(d);
     if (im->attributes.len > ATTRIBUTES_BYTES) {
-        sheet_refuse(&im->sheet, "the attributes have %zu bytes together: shorten them to %d", im->attributes.len,
-                     ATTRIBUTES_BYTES);
+        sheet_refuse(&im->sheet, "the attributes have %zu bytes together: shorten them to %d",
+                     im->attributes.len, ATTRIBUTES_BYTES);
         return false;
     }
     return true;
@@ -157,8 +167,10 @@ read_lead(struct import *im, char phone[PHONE_SIZE], struct lead *lead)
 {
     const size_t *at = im->columns.at;
     struct err why = {0};
-    struct text digits = sheet_cell(&im->sheet, at[LEAD_PHONE]), name = sheet_cell(&im->sheet, at[LEAD_NAME]),
-                niche = sheet_cell(&im->sheet, at[LEAD_NICHE]), status = sheet_cell(&im->sheet, at[LEAD_STATUS]);
+    struct text digits = sheet_cell(&im->sheet, at[LEAD_PHONE]),
+                name = sheet_cell(&im->sheet, at[LEAD_NAME]),
+                niche = sheet_cell(&im->sheet, at[LEAD_NICHE]),
+                status = sheet_cell(&im->sheet, at[LEAD_STATUS]);
     if (!phone_normalise(digits.s, digits.len, im->flags->country, phone, &why)) {
         sheet_refuse(&im->sheet, "%s", why.text);
         return false;
@@ -192,7 +204,8 @@ foresee_row(struct import *im, const struct lead *lead)
         im->counts.duplicates++;
         return;
     }
-    sql_addf(&im->batch.rows, im->batch.n++ ? ", (%" PRIu64 ", %s)" : "(%" PRIu64 ", %s)", lead->device, lead->phone);
+    sql_addf(&im->batch.rows, im->batch.n++ ? ", (%" PRIu64 ", %s)" : "(%" PRIu64 ", %s)",
+             lead->device, lead->phone);
 }
 
 static bool
@@ -229,11 +242,13 @@ flush(struct import *im, int64_t next_offset, int64_t next_line, struct err *e)
     }
     struct lead_cursor before = im->cursor;
     int64_t rows = (int64_t)im->batch.n, refused = im->sheet.refused - im->refused_before;
-    if (!lead_batch_commit(im->c->store, &im->batch, &im->cursor, next_offset, next_line, refused, e)) {
+    if (!lead_batch_commit(im->c->store, &im->batch, &im->cursor, next_offset, next_line, refused,
+                           e)) {
         return false;
     }
     im->refused_before = im->sheet.refused;
-    int64_t inserted = im->cursor.inserted - before.inserted, updated = im->cursor.updated - before.updated;
+    int64_t inserted = im->cursor.inserted - before.inserted,
+            updated = im->cursor.updated - before.updated;
     im->counts.inserted += inserted;
     im->counts.updated += updated;
     im->counts.duplicates += rows - inserted - updated;
@@ -255,7 +270,8 @@ read_rows(struct import *im, struct err *e)
         } else {
             lead_batch_add(&im->batch, &lead);
         }
-        if (lead_batch_is_full(&im->batch) && !flush(im, im->sheet.row.next_offset, im->sheet.row.next_line, e)) {
+        if (lead_batch_is_full(&im->batch) &&
+            !flush(im, im->sheet.row.next_offset, im->sheet.row.next_line, e)) {
             return false;
         }
     }
@@ -288,7 +304,8 @@ resume(struct import *im, struct err *e)
     im->counts.resumed_at = im->cursor.line;
     ctl_note("%s: resuming at line %" PRId64 "; before it %" PRId64 " were inserted, %" PRId64
              " updated, %" PRId64 " refused",
-             im->sheet.path, im->cursor.line, im->cursor.inserted, im->cursor.updated, im->cursor.refused);
+             im->sheet.path, im->cursor.line, im->cursor.inserted, im->cursor.updated,
+             im->cursor.refused);
     return sheet_go_on(&im->sheet, im->cursor.offset, im->cursor.line, e);
 }
 
@@ -326,13 +343,13 @@ import(struct import *im, const char *path)
         doc_put_str(d, "file", path);
         doc_put_bool(d, "finished_before", true);
         output_said(&im->c->out, d,
-                    "%s was imported before: nothing to do (%" PRId64 " inserted, %" PRId64 " updated, %" PRId64
-                    " refused then; --again imports it again)",
+                    "%s was imported before: nothing to do (%" PRId64 " inserted, %" PRId64
+                    " updated, %" PRId64 " refused then; --again imports it again)",
                     path, im->cursor.inserted, im->cursor.updated, im->cursor.refused);
         return CTL_OK;
     }
-    if ((errors && !sheet_errors_to(&im->sheet, errors, im->cursor.offset > 0, &e)) || !resume(im, &e) ||
-        !read_rows(im, &e)) {
+    if ((errors && !sheet_errors_to(&im->sheet, errors, im->cursor.offset > 0, &e)) ||
+        !resume(im, &e) || !read_rows(im, &e)) {
         progress_clear(&im->sheet.progress);
         return ctl_fail(&e);
     }
@@ -358,6 +375,7 @@ leads_import(struct ctl *c, const struct args *a)
 
 const struct command leads_commands[] = {
     {"leads", "import", "FILE.csv", 1, 1, import_flags, sizeof(struct leads_flags), leads_import,
-     "Imports the people of a CSV with a header line; an import that was cut off goes on where it was."},
+     "Imports the people of a CSV with a header line; an import that was cut off goes on where it "
+     "was."},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},
 };

@@ -22,9 +22,11 @@ static const struct flag trace_flags[] = {
 };
 
 #define MESSAGE_COLUMNS                                                                            \
-    "m.id, m.job_id, m.status, m.recipient_phone, m.recipient_name, c.name, d.name, m.device_id, "  \
-    "m.kind, m.scheduled_at, m.expires_at, m.gen, m.attempt, m.deferrals, m.unknowns, m.decide_at, " \
-    "m.provider_message_id, m.error_class, m.error_message, m.created_at, m.processing_started_at, " \
+    "m.id, m.job_id, m.status, m.recipient_phone, m.recipient_name, c.name, d.name, m.device_id, " \
+    "m.kind, m.scheduled_at, m.expires_at, m.gen, m.attempt, m.deferrals, m.unknowns, "            \
+    "m.decide_at, "                                                                                \
+    "m.provider_message_id, m.error_class, m.error_message, m.created_at, "                        \
+    "m.processing_started_at, "                                                                    \
     "m.processing_worker_id, m.queued_at, m.sent_at, m.updated_at"
 #define MESSAGE_TABLES                                                                             \
     " FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id "                    \
@@ -60,21 +62,23 @@ static const struct column columns[] = {
 };
 
 static const struct column hop_columns[] = {
-    {"at", "TIME", SHOW_TIME},     {"event", "WHAT", SHOW_TEXT},     {"actor", "WHO", SHOW_TEXT},
-    {"gen", "GEN", SHOW_INT},      {"token", "TOKEN", SHOW_ID},      {"code", "CODE", SHOW_TEXT},
+    {"at", "TIME", SHOW_TIME},       {"event", "WHAT", SHOW_TEXT}, {"actor", "WHO", SHOW_TEXT},
+    {"gen", "GEN", SHOW_INT},        {"token", "TOKEN", SHOW_ID},  {"code", "CODE", SHOW_TEXT},
     {"detail", "DETAIL", SHOW_TEXT}, {"send_ms", "TOOK", SHOW_MS}, {NULL, NULL, SHOW_TEXT},
 };
 
 static const struct column redis_columns[] = {
-    {"state", NULL, SHOW_TEXT}, {"gen", NULL, SHOW_INT},    {"entry", NULL, SHOW_TEXT}, {"token", NULL, SHOW_INT},
-    {"owner", NULL, SHOW_TEXT}, {"result", NULL, SHOW_TEXT}, {NULL, NULL, SHOW_TEXT},
+    {"state", NULL, SHOW_TEXT}, {"gen", NULL, SHOW_INT},    {"entry", NULL, SHOW_TEXT},
+    {"token", NULL, SHOW_INT},  {"owner", NULL, SHOW_TEXT}, {"result", NULL, SHOW_TEXT},
+    {NULL, NULL, SHOW_TEXT},
 };
 
 /* --- which message -------------------------------------------------------------------- */
 
 /* Messages of this user; where is a condition, up to the value. */
 static bool
-query(struct ctl *c, const char *where, const char *text, uint64_t id, struct rows *r, struct err *e)
+query(struct ctl *c, const char *where, const char *text, uint64_t id, struct rows *r,
+      struct err *e)
 {
     struct sql q = {0};
     sql_text(&q, "SELECT " MESSAGE_COLUMNS MESSAGE_TABLES "WHERE ");
@@ -113,20 +117,23 @@ find(struct ctl *c, const struct trace_flags *f, const char *text, struct rows *
         }
     }
     struct err why = {0};
-    if (!r->count && is_way(f->by, "phone") && phone_normalise(text, strlen(text), f->country, phone, &why)) {
+    if (!r->count && is_way(f->by, "phone") &&
+        phone_normalise(text, strlen(text), f->country, phone, &why)) {
         rows_done(r);
         if (!query(c, "m.recipient_phone = ", phone, 0, r, e)) {
             return false;
         }
     }
-    return r->count || err_set(e, ERR_GONE, "user '%.60s' has no message with the %s '%.80s'%s%s", c->user,
-                               f->by ? f->by : "id, job id or phone", text, why.kind ? "; " : "", why.text);
+    return r->count ||
+           err_set(e, ERR_GONE, "user '%.60s' has no message with the %s '%.80s'%s%s", c->user,
+                   f->by ? f->by : "id, job id or phone", text, why.kind ? "; " : "", why.text);
 }
 
 /* --- what happened -------------------------------------------------------------------- */
 
 static void
-put_hop(struct doc *hops, const struct doc *message, const char *at, const char *event, const char *actor)
+put_hop(struct doc *hops, const struct doc *message, const char *at, const char *event,
+        const char *actor)
 {
     const char *time = doc_str(doc_get(message, at));
     if (*time) {
@@ -180,7 +187,8 @@ put_hops(struct ctl *c, uint64_t id, struct doc *message, struct err *e)
 {
     struct rows r;
     if (!store_queryf(c->store, &r, e,
-                      "SELECT happened_at, event, actor, gen, token, code, detail, send_ms FROM message_events "
+                      "SELECT happened_at, event, actor, gen, token, code, detail, send_ms FROM "
+                      "message_events "
                       "WHERE message_id = %" PRIu64 " ORDER BY gen, token",
                       id)) {
         return false;
@@ -205,14 +213,14 @@ put_state(struct doc *d, char *state)
     static const struct {
         char letter;
         const char *text;
-    } states[] = {{'S', "staged: not deliverable yet"},
-                  {'W', "waiting in the device's stream"},
-                  {'L', "leased to a worker, not sent"},
-                  {'P', "permitted: the request may have left"},
-                  {'D', "finished, on its way to MySQL"},
-                  {'R', "given back, on its way to MySQL"},
-                  {'U', "outcome unknown, on its way to MySQL"}};
-    static const char *const held[] = {"gen", "entry", "token", "owner"}, *const settled[] = {"gen", "token", "result"};
+    } states[] = {
+        {'S', "staged: not deliverable yet"},         {'W', "waiting in the device's stream"},
+        {'L', "leased to a worker, not sent"},        {'P', "permitted: the request may have left"},
+        {'D', "finished, on its way to MySQL"},       {'R', "given back, on its way to MySQL"},
+        {'U', "outcome unknown, on its way to MySQL"}};
+    static const char *const held[] = {"gen", "entry", "token", "owner"}, *const settled[] = {
+                                                                              "gen", "token",
+                                                                              "result"};
     char letter = *state, *rest = NULL;
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
         if (states[i].letter == letter) {
@@ -270,7 +278,8 @@ trace(struct ctl *c, const struct args *a)
         struct doc *messages = output_rows(&r, columns);
         rows_done(&r);
         output_list(&c->out, columns, messages);
-        ctl_note("several messages, at most %d and the newest first; trace one by its id", LIST_MAX);
+        ctl_note("several messages, at most %d and the newest first; trace one by its id",
+                 LIST_MAX);
         return CTL_OK;
     }
     struct doc *message = doc_object();

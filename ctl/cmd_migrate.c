@@ -25,12 +25,15 @@ migrate(struct ctl *c, const struct args *a)
         doc_free(d);
         return ctl_fail(&e);
     }
-    output_said(&c->out, d, n ? "the database is up to date: %d applied" : "nothing to do: the database is up to date",
+    output_said(&c->out, d,
+                n ? "the database is up to date: %d applied"
+                  : "nothing to do: the database is up to date",
                 n);
     return CTL_OK;
 }
 
 const struct command migrate_commands[] = {
-    {"migrate", NULL, "", 0, 0, NULL, 0, migrate, "Brings the database's schema up to date; twice changes nothing."},
+    {"migrate", NULL, "", 0, 0, NULL, 0, migrate,
+     "Brings the database's schema up to date; twice changes nothing."},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},
 };

@@ -1,5 +1,5 @@
-/* cmd_status.c -- how things stand: campaigns, devices, messages, queues, programs.  What cannot be reached
- * is named, and the rest is shown all the same. */
+/* cmd_status.c -- how things stand: campaigns, devices, messages, queues, programs.  What cannot be
+ * reached is named, and the rest is shown all the same. */
 #include "ctl/command.h"
 #include "ctl/ctl.h"
 
@@ -9,31 +9,40 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WATCH_S = 1, ALIVE_MS = 10000, CAMPAIGNS_SHOWN = 20 };
+enum { WATCH_S = 1, ALIVE_MS = 10000 };
 
 struct status_flags {
     bool watch;
 };
 
 static const struct flag status_flags[] = {
-    {"watch", FLAG_BOOL, offsetof(struct status_flags, watch), NULL, NULL, "Again every second, until Ctrl-C.", false},
+    {"watch", FLAG_BOOL, offsetof(struct status_flags, watch), NULL, NULL,
+     "Again every second, until Ctrl-C.", false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
 static const struct column campaign_columns[] = {
-    {"id", "ID", SHOW_ID},          {"name", "CAMPAIGN", SHOW_TEXT},    {"status", "STATUS", SHOW_TEXT},
-    {"total", "TOTAL", SHOW_INT},   {"open", "OPEN", SHOW_INT},         {"sent", "SENT", SHOW_INT},
-    {"failed", "FAILED", SHOW_INT}, {"skipped", "SKIPPED", SHOW_INT},   {"unknown", "UNKNOWN", SHOW_INT},
-    {"progress", "DONE", SHOW_PERCENT}, {"scheduled_at", NULL, SHOW_TIME}, {NULL, NULL, SHOW_TEXT},
+    {"id", "ID", SHOW_ID},
+    {"name", "CAMPAIGN", SHOW_TEXT},
+    {"status", "STATUS", SHOW_TEXT},
+    {"total", "TOTAL", SHOW_INT},
+    {"open", "OPEN", SHOW_INT},
+    {"sent", "SENT", SHOW_INT},
+    {"failed", "FAILED", SHOW_INT},
+    {"skipped", "SKIPPED", SHOW_INT},
+    {"unknown", "UNKNOWN", SHOW_INT},
+    {"progress", "DONE", SHOW_PERCENT},
+    {"scheduled_at", NULL, SHOW_TIME},
+    {NULL, NULL, SHOW_TEXT},
 };
 static const struct column device_columns[] = {
     {"status", "DEVICES", SHOW_TEXT}, {"devices", "COUNT", SHOW_INT}, {NULL, NULL, SHOW_TEXT}};
 static const struct column message_columns[] = {
     {"status", "MESSAGES", SHOW_TEXT}, {"rows", "COUNT", SHOW_INT}, {NULL, NULL, SHOW_TEXT}};
 static const struct column queue_columns[] = {
-    {"ready", "DEVICES READY", SHOW_INT},    {"leases", "JOBS WITH WORKERS", SHOW_INT},
-    {"results", "RESULTS WAITING", SHOW_INT}, {"devices", "DEVICES KNOWN", SHOW_INT},
-    {"recovering", "PARTITIONS RECOVERING", SHOW_INT}, {NULL, NULL, SHOW_TEXT},
+    {"devices_ready", NULL, SHOW_INT},         {"jobs_with_workers", NULL, SHOW_INT},
+    {"results_waiting", NULL, SHOW_INT},       {"devices_known", NULL, SHOW_INT},
+    {"partitions_recovering", NULL, SHOW_INT}, {NULL, NULL, SHOW_TEXT},
 };
 static const struct column fleet_columns[] = {
     {"role", "PROGRAM", SHOW_TEXT}, {"alive", "ALIVE", SHOW_INT}, {"silent", "SILENT", SHOW_INT},
@@ -46,8 +55,8 @@ static const struct column problem_columns[] = {
 
 /* Runs a query of this user's and puts its rows under a key. */
 static bool
-put_rows(struct ctl *c, const char *before, const char *behind, const struct column *columns, const char *key,
-         struct doc *d, struct err *e)
+put_rows(struct ctl *c, const char *before, const char *behind, const struct column *columns,
+         const char *key, struct doc *d, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
@@ -66,13 +75,14 @@ put_rows(struct ctl *c, const char *before, const char *behind, const struct col
 static bool
 put_campaigns(struct ctl *c, struct doc *d, struct err *e)
 {
-    return put_rows(c,
-                    "SELECT id, name, status, total, n_pending, n_sent, n_failed, n_skipped, n_unknown, "
-                    "IF(total = 0, NULL, FLOOR(100 * (n_sent + n_failed + n_skipped + n_unknown) / total)), "
-                    "scheduled_at FROM campaigns WHERE user_id = ",
-                    " AND (status IN ('scheduled', 'running', 'paused') OR finished_at > UTC_TIMESTAMP(3) - "
-                    "INTERVAL 1 DAY) ORDER BY id DESC LIMIT 20",
-                    campaign_columns, "campaigns", d, e);
+    return put_rows(
+        c,
+        "SELECT id, name, status, total, n_pending, n_sent, n_failed, n_skipped, n_unknown, "
+        "IF(total = 0, NULL, FLOOR(100 * (n_sent + n_failed + n_skipped + n_unknown) / total)), "
+        "scheduled_at FROM campaigns WHERE user_id = ",
+        " AND (status IN ('scheduled', 'running', 'paused') OR finished_at > UTC_TIMESTAMP(3) - "
+        "INTERVAL 1 DAY) ORDER BY id DESC LIMIT 20",
+        campaign_columns, "campaigns", d, e);
 }
 
 /* What has ended is known from its campaign; only what goes on is counted from its rows. */
@@ -82,18 +92,23 @@ put_messages(struct ctl *c, struct doc *d, struct err *e)
     struct sql q = {0};
     struct rows r;
     sql_addf(&q,
-             "SELECT s, SUM(n) FROM (SELECT m.status s, COUNT(*) n FROM campaigns c JOIN broadcast_messages m ON "
-             "m.campaign_id = c.id WHERE c.user_id = %" PRIu64 " AND c.finished_at IS NULL GROUP BY m.status",
+             "SELECT s, SUM(n) FROM (SELECT m.status s, COUNT(*) n FROM campaigns c JOIN "
+             "broadcast_messages m ON "
+             "m.campaign_id = c.id WHERE c.user_id = %" PRIu64
+             " AND c.finished_at IS NULL GROUP BY m.status",
              c->user_id);
-    static const char *const ended[] = {"n_pending", "n_sent", "n_failed", "n_skipped", "n_unknown"};
+    static const char *const ended[] = {"n_pending", "n_sent", "n_failed", "n_skipped",
+                                        "n_unknown"};
     for (size_t i = 0; i < sizeof ended / sizeof *ended; i++) {
         sql_text(&q, " UNION ALL SELECT '");
         sql_text(&q, ended[i] + 2);
         sql_text(&q, "', SUM(");
         sql_text(&q, ended[i]);
-        sql_addf(&q, ") FROM campaigns WHERE user_id = %" PRIu64 " AND finished_at IS NOT NULL", c->user_id);
+        sql_addf(&q, ") FROM campaigns WHERE user_id = %" PRIu64 " AND finished_at IS NOT NULL",
+                 c->user_id);
     }
-    sql_text(&q, ") x GROUP BY s HAVING SUM(n) > 0 ORDER BY FIELD(s, 'pending', 'processing', 'queued', 'sent', "
+    sql_text(&q, ") x GROUP BY s HAVING SUM(n) > 0 ORDER BY FIELD(s, 'pending', 'processing', "
+                 "'queued', 'sent', "
                  "'failed', 'skipped', 'unknown')");
     bool ok = store_query(c->store, &q, &r, e);
     sql_done(&q);
@@ -108,8 +123,8 @@ static bool
 put_mysql(struct ctl *c, struct doc *d, struct err *e)
 {
     return ctl_user(c, false, e) && put_campaigns(c, d, e) &&
-           put_rows(c, "SELECT status, COUNT(*) FROM devices WHERE user_id = ", " GROUP BY status", device_columns,
-                    "devices", d, e) &&
+           put_rows(c, "SELECT status, COUNT(*) FROM devices WHERE user_id = ", " GROUP BY status",
+                    device_columns, "devices", d, e) &&
            put_messages(c, d, e);
 }
 
@@ -127,12 +142,12 @@ put_depths(const struct ctl *c, const struct queue_depths *depths, unsigned n, s
         sum.devices += depths[p].devices;
         recovering += queue_state(c->queue, p) != PARTITION_OPEN;
     }
-    struct doc *q = doc_append(doc_put_list(d, "queue"));
-    doc_put_int(q, "ready", sum.ready);
-    doc_put_int(q, "leases", sum.leases);
-    doc_put_int(q, "results", sum.results);
-    doc_put_int(q, "devices", sum.devices);
-    doc_put_int(q, "recovering", recovering);
+    struct doc *q = doc_put_object(d, "queue");
+    doc_put_int(q, "devices_ready", sum.ready);
+    doc_put_int(q, "jobs_with_workers", sum.leases);
+    doc_put_int(q, "results_waiting", sum.results);
+    doc_put_int(q, "devices_known", sum.devices);
+    doc_put_int(q, "partitions_recovering", recovering);
 }
 
 /* Names are role/host.pid.word/version. */
@@ -142,7 +157,7 @@ put_fleet(const struct queue_fleet *fleet, struct doc *d)
     static const char *const roles[] = {"producer", "worker", "reaper"};
     struct doc *list = doc_put_list(d, "fleet");
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
-        struct doc *one = doc_append(list), *members = doc_put_list(one, "members");
+        struct doc *one = doc_append(list), *members = doc_list();
         size_t len = strlen(roles[i]);
         int64_t alive = 0, silent = 0;
         for (size_t k = 0; k < fleet->n; k++) {
@@ -155,6 +170,7 @@ put_fleet(const struct queue_fleet *fleet, struct doc *d)
         doc_put_str(one, "role", roles[i]);
         doc_put_int(one, "alive", alive);
         doc_put_int(one, "silent", silent);
+        doc_put(one, "members", members);
     }
 }
 
@@ -198,9 +214,12 @@ static int
 show(struct ctl *c)
 {
     static const struct section sections[] = {
-        {"problems", NULL, problem_columns}, {"campaigns", NULL, campaign_columns},
-        {"messages", NULL, message_columns}, {"devices", NULL, device_columns},
-        {"queue", NULL, queue_columns},      {"fleet", NULL, fleet_columns},
+        {"problems", NULL, problem_columns},
+        {"campaigns", NULL, campaign_columns},
+        {"messages", NULL, message_columns},
+        {"devices", NULL, device_columns},
+        {"queue", NULL, queue_columns},
+        {"fleet", NULL, fleet_columns},
         {NULL, NULL, NULL},
     };
     struct err e = {0};
@@ -211,7 +230,7 @@ show(struct ctl *c)
     e = (struct err){0};
     if (!put_redis(c, d, &e)) {
         put_problem(problems, "Redis", &e);
-        c->redis_error = (struct err){0}; /* --watch looks again */
+        ctl_queue_drop(c); /* --watch looks again */
     }
     int code = doc_len(problems) ? CTL_COULD_NOT : CTL_OK;
     if (doc_len(problems)) {

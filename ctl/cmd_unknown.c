@@ -1,5 +1,6 @@
 /* cmd_unknown.c -- messages of which nobody knows whether they were sent: people look, and decide.
- * A decision is a compare-and-set on status = 'unknown' and writes its line of the message's history. */
+ * A decision is a compare-and-set on status = 'unknown' and writes its line of the message's
+ * history. */
 #include "ctl/command.h"
 #include "ctl/ctl.h"
 
@@ -17,8 +18,10 @@ struct list_flags {
 };
 
 static const struct flag list_flags[] = {
-    {"campaign", FLAG_TEXT, offsetof(struct list_flags, campaign), "NAME", NULL, "Only of this campaign.", false},
-    {"limit", FLAG_INT, offsetof(struct list_flags, limit), "1..100000", "200", "How many at most.", false},
+    {"campaign", FLAG_TEXT, offsetof(struct list_flags, campaign), "NAME", NULL,
+     "Only of this campaign.", false},
+    {"limit", FLAG_INT, offsetof(struct list_flags, limit), "1..100000", "200", "How many at most.",
+     false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
@@ -42,13 +45,16 @@ static bool
 query_list(struct ctl *c, uint64_t campaign, int64_t limit, struct rows *r, struct err *e)
 {
     struct sql q = {0};
-    sql_addf(&q,
-             "SELECT m.id, c.name, d.name, m.recipient_phone, 1000 * TIMESTAMPDIFF(SECOND, m.updated_at, "
-             "UTC_TIMESTAMP(3)), m.attempt, m.error_class, m.error_message, m.decide_at, m.job_id, m.unknowns "
-             "FROM devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.status = 'unknown' "
-             "LEFT JOIN campaigns c ON c.id = m.campaign_id "
-             "WHERE d.user_id = %" PRIu64 " AND m.user_id = %" PRIu64,
-             c->user_id, c->user_id);
+    sql_addf(
+        &q,
+        "SELECT m.id, c.name, d.name, m.recipient_phone, 1000 * TIMESTAMPDIFF(SECOND, "
+        "m.updated_at, "
+        "UTC_TIMESTAMP(3)), m.attempt, m.error_class, m.error_message, m.decide_at, m.job_id, "
+        "m.unknowns "
+        "FROM devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.status = 'unknown' "
+        "LEFT JOIN campaigns c ON c.id = m.campaign_id "
+        "WHERE d.user_id = %" PRIu64 " AND m.user_id = %" PRIu64,
+        c->user_id, c->user_id);
     if (campaign) {
         sql_addf(&q, " AND m.campaign_id = %" PRIu64, campaign);
     }
@@ -65,7 +71,8 @@ list(struct ctl *c, const struct args *a)
     struct err e = {0};
     struct found campaign = {0};
     struct rows r;
-    if (!ctl_user(c, false, &e) || (f->campaign && !ctl_find_campaign(c, f->campaign, &campaign, &e)) ||
+    if (!ctl_user(c, false, &e) ||
+        (f->campaign && !ctl_find_campaign(c, f->campaign, &campaign, &e)) ||
         !query_list(c, campaign.id, f->limit, &r, &e)) {
         return ctl_fail(&e);
     }
@@ -85,9 +92,11 @@ list(struct ctl *c, const struct args *a)
 
 static const struct decision {
     const char *event, *done, *set;
-} resend_decision = {"resend", "will be sent again", "status = 'pending', scheduled_at = UTC_TIMESTAMP(3)"},
-  confirm_decision = {"confirm", "count as sent",
-                      "status = 'sent', error_class = 'confirmed', sent_at = COALESCE(sent_at, UTC_TIMESTAMP(3))"},
+} resend_decision = {"resend", "will be sent again",
+                     "status = 'pending', scheduled_at = UTC_TIMESTAMP(3)"},
+  confirm_decision =
+      {"confirm", "count as sent",
+       "status = 'sent', error_class = 'confirmed', sent_at = COALESCE(sent_at, UTC_TIMESTAMP(3))"},
   drop_decision = {"drop", "count as failed", "status = 'failed', error_class = 'dropped'"};
 
 struct decide_flags {
@@ -96,10 +105,12 @@ struct decide_flags {
 };
 
 static const struct flag decide_flags[] = {
-    {"campaign", FLAG_TEXT, offsetof(struct decide_flags, campaign), "NAME", NULL, "With --all: whose messages.", false},
-    {"all", FLAG_BOOL, offsetof(struct decide_flags, all), NULL, NULL, "All unknown ones of the campaign.", false},
-    {"dry-run", FLAG_BOOL, offsetof(struct decide_flags, dry_run), NULL, NULL, "Say what would be done, change nothing.",
-     false},
+    {"campaign", FLAG_TEXT, offsetof(struct decide_flags, campaign), "NAME", NULL,
+     "With --all: whose messages.", false},
+    {"all", FLAG_BOOL, offsetof(struct decide_flags, all), NULL, NULL,
+     "All unknown ones of the campaign.", false},
+    {"dry-run", FLAG_BOOL, offsetof(struct decide_flags, dry_run), NULL, NULL,
+     "Say what would be done, change nothing.", false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
@@ -150,8 +161,10 @@ lock_rows(struct store *s, struct batch *b, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT m.id, m.gen, m.campaign_id, m.status, COALESCE(m.expires_at < UTC_TIMESTAMP(3), 0), "
-                 "COALESCE(c.status = 'cancelled', 0), m.attempt FROM broadcast_messages m LEFT JOIN campaigns c ON "
+    sql_text(&q, "SELECT m.id, m.gen, m.campaign_id, m.status, COALESCE(m.expires_at < "
+                 "UTC_TIMESTAMP(3), 0), "
+                 "COALESCE(c.status = 'cancelled', 0), m.attempt FROM broadcast_messages m LEFT "
+                 "JOIN campaigns c ON "
                  "c.id = m.campaign_id WHERE m.id");
     add_ids(&q, b->ids, b->n);
     sql_addf(&q, " AND m.user_id = %" PRIu64 " ORDER BY m.id FOR UPDATE", b->c->user_id);
@@ -160,9 +173,11 @@ lock_rows(struct store *s, struct batch *b, struct err *e)
     size_t found = ok ? (size_t)r.count : 0;
     while (ok && rows_next(&r)) {
         bool unknown = strcmp(rows_str(&r, 3), "unknown") == 0;
-        const char *why = unknown ? obstacle(b, rows_int(&r, 4) != 0, rows_int(&r, 5) != 0) : rows_str(&r, 3);
+        const char *why =
+            unknown ? obstacle(b, rows_int(&r, 4) != 0, rows_int(&r, 5) != 0) : rows_str(&r, 3);
         if (!why) {
-            b->rows[b->n_rows++] = (struct row){rows_uint(&r, 0), rows_uint(&r, 2), rows_int(&r, 1), rows_int(&r, 6)};
+            b->rows[b->n_rows++] =
+                (struct row){rows_uint(&r, 0), rows_uint(&r, 2), rows_int(&r, 1), rows_int(&r, 6)};
             continue;
         }
         struct refusal *x = &b->refused[b->n_refused++];
@@ -170,9 +185,10 @@ lock_rows(struct store *s, struct batch *b, struct err *e)
         (void)snprintf(x->why, sizeof x->why, unknown ? "%s" : "it is %s, not unknown", why);
     }
     rows_done(&r);
-    return ok && (found == b->n || err_set(e, ERR_GONE,
-                                           "of %zu messages only %zu are there; see: paceline unknown list", b->n,
-                                           found));
+    return ok &&
+           (found == b->n ||
+            err_set(e, ERR_GONE, "of %zu messages only %zu are there; see: paceline unknown list",
+                    b->n, found));
 }
 
 static bool
@@ -181,16 +197,18 @@ write_rows(struct store *s, const struct batch *b, const uint64_t *ids, struct e
     struct sql q = {0};
     sql_text(&q, "UPDATE broadcast_messages SET ");
     sql_text(&q, b->what->set);
-    sql_text(&q, ", decide_at = NULL, updated_at = UTC_TIMESTAMP(3) WHERE status = 'unknown' AND id");
+    sql_text(&q,
+             ", decide_at = NULL, updated_at = UTC_TIMESTAMP(3) WHERE status = 'unknown' AND id");
     add_ids(&q, ids, b->n_rows);
     bool ok = store_exec(s, &q, NULL, NULL, e);
     sql_clear(&q);
     /* As the reapers' policy does: one decision an attempt. */
-    sql_text(&q, "INSERT IGNORE INTO message_events (message_id, gen, token, event, actor, happened_at) VALUES ");
+    sql_text(&q, "INSERT IGNORE INTO message_events (message_id, gen, token, event, actor, "
+                 "happened_at) VALUES ");
     for (size_t i = 0; i < b->n_rows; i++) {
         sql_text(&q, i ? ", (" : "(");
-        sql_addf(&q, "%" PRIu64 ", %" PRId64 ", %" PRId64 ", %s, 'cli', UTC_TIMESTAMP(3))", b->rows[i].id,
-                 b->rows[i].gen, b->rows[i].attempt, b->what->event);
+        sql_addf(&q, "%" PRIu64 ", %" PRId64 ", %" PRId64 ", %s, 'cli', UTC_TIMESTAMP(3))",
+                 b->rows[i].id, b->rows[i].gen, b->rows[i].attempt, b->what->event);
     }
     ok = ok && store_exec(s, &q, NULL, NULL, e);
     sql_done(&q);
@@ -206,7 +224,8 @@ reopen(struct store *s, const struct batch *b, struct err *e)
     for (size_t i = 0; i < b->n_rows; i++) {
         campaigns[i] = b->rows[i].campaign;
     }
-    sql_text(&q, "UPDATE campaigns SET status = IF(status = 'finished', 'running', status), finished_at = NULL, "
+    sql_text(&q, "UPDATE campaigns SET status = IF(status = 'finished', 'running', status), "
+                 "finished_at = NULL, "
                  "updated_at = UTC_TIMESTAMP(3) WHERE finished_at IS NOT NULL AND id");
     add_ids(&q, campaigns, b->n_rows);
     bool ok = store_exec(s, &q, NULL, NULL, e);
@@ -263,13 +282,15 @@ find_id(struct ctl *c, const char *text, uint64_t *ret, struct err *e)
     if (ctl_parse_id(text, ret)) {
         return true;
     }
-    if (!store_queryf(c->store, &r, e, "SELECT id FROM broadcast_messages WHERE job_id = %s AND user_id = %" PRIu64,
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT id FROM broadcast_messages WHERE job_id = %s AND user_id = %" PRIu64,
                       text, c->user_id)) {
         return false;
     }
     *ret = rows_next(&r) ? rows_uint(&r, 0) : 0;
     rows_done(&r);
-    return *ret || err_set(e, ERR_GONE, "there is no message '%.80s'; see: paceline unknown list", text);
+    return *ret ||
+           err_set(e, ERR_GONE, "there is no message '%.80s'; see: paceline unknown list", text);
 }
 
 static bool
@@ -303,11 +324,12 @@ decide_all(struct decide *d, uint64_t campaign, struct err *e)
     struct rows r;
     bool full = true;
     while (full) {
-        if (!store_queryf(d->b.c->store, &r, e,
-                          "SELECT device_id, id FROM broadcast_messages WHERE campaign_id = %" PRIu64
-                          " AND status = 'unknown' AND (device_id > %" PRIu64 " OR (device_id = %" PRIu64
-                          " AND id > %" PRIu64 ")) ORDER BY device_id, id LIMIT %d",
-                          campaign, device, device, id, BATCH)) {
+        if (!store_queryf(
+                d->b.c->store, &r, e,
+                "SELECT device_id, id FROM broadcast_messages WHERE campaign_id = %" PRIu64
+                " AND status = 'unknown' AND (device_id > %" PRIu64 " OR (device_id = %" PRIu64
+                " AND id > %" PRIu64 ")) ORDER BY device_id, id LIMIT %d",
+                campaign, device, device, id, BATCH)) {
             return false;
         }
         while (rows_next(&r)) {
@@ -330,7 +352,8 @@ report(struct decide *d)
     struct output *o = &d->b.c->out;
     for (size_t i = 0; !o->json && i < doc_len(d->refused); i++) {
         const struct doc *one = doc_at(d->refused, i);
-        ctl_note("message %" PRId64 " is left alone: %s", doc_int(doc_get(one, "id")), doc_str(doc_get(one, "why")));
+        ctl_note("message %" PRId64 " is left alone: %s", doc_int(doc_get(one, "id")),
+                 doc_str(doc_get(one, "why")));
     }
     if (d->n_refused > doc_len(d->refused)) {
         ctl_note("%zu more are left alone", d->n_refused - doc_len(d->refused));
@@ -396,7 +419,8 @@ const struct command unknown_commands[] = {
      "Messages of which nobody knows whether they were sent."},
     {"unknown", "resend", "ID ...", 0, -1, decide_flags, sizeof(struct decide_flags), resend,
      "Sends them again: some recipients may get them twice."},
-    {"unknown", "confirm", "ID ...", 0, -1, decide_flags, sizeof(struct decide_flags), confirm, "They were sent."},
+    {"unknown", "confirm", "ID ...", 0, -1, decide_flags, sizeof(struct decide_flags), confirm,
+     "They were sent."},
     {"unknown", "drop", "ID ...", 0, -1, decide_flags, sizeof(struct decide_flags), drop,
      "They were not sent, and will not be."},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},

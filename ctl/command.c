@@ -13,8 +13,10 @@ enum { NAMES_MAX = 64 };
 void
 command_about(const struct command *const *groups, struct buf *out)
 {
-    buf_adds(out, "What people type: set the database up, import leads, make and steer campaigns, look at "
-                  "anything.\n\nCommands (each tells more with --help):\n");
+    buf_adds(
+        out,
+        "What people type: set the database up, import leads, make and steer campaigns, look at "
+        "anything.\n\nCommands (each tells more with --help):\n");
     for (; *groups; groups++) {
         const struct command *c = *groups;
         buf_addf(out, "%s%s", c->group, c->verb ? " " : ": ");
@@ -29,8 +31,9 @@ command_about(const struct command *const *groups, struct buf *out)
 static void
 put_usage(FILE *f, const struct command *c)
 {
-    (void)fprintf(f, "Usage: paceline %s%s%s%s%s%s\n", c->group, c->verb ? " " : "", c->verb ? c->verb : "",
-                  *c->operands ? " " : "", c->operands, c->flags ? " [--FLAG ...]" : "");
+    (void)fprintf(f, "Usage: paceline %s%s%s%s%s%s\n", c->group, c->verb ? " " : "",
+                  c->verb ? c->verb : "", *c->operands ? " " : "", c->operands,
+                  c->flags ? " [--FLAG ...]" : "");
 }
 
 static int
@@ -43,8 +46,8 @@ show_help(const struct command *c)
     }
     for (const struct flag *f = c->flags; f && f->name; f++) {
         const char *sample = flag_sample(f);
-        printf("  --%s%s%s%s\n      %s", f->name, *sample ? "=" : "", sample, f->required ? "  (required)" : "",
-               f->help);
+        printf("  --%s%s%s%s\n      %s", f->name, *sample ? "=" : "", sample,
+               f->required ? "  (required)" : "", f->help);
         if (f->words && (f->type == FLAG_INT || f->type == FLAG_MS)) {
             printf(" Within %s.", f->words);
         }
@@ -54,7 +57,8 @@ show_help(const struct command *c)
         puts("");
     }
     puts("\nSettings such as --user, --json, --utc and --mysql-url: see paceline --help.\n"
-         "Exit codes: 0 done; 1 refused, or something was found; 2 wrong usage, or it could not be done.");
+         "Exit codes: 0 done; 1 refused, or something was found; 2 wrong usage, or it could not be "
+         "done.");
     return CTL_OK;
 }
 
@@ -63,7 +67,8 @@ show_group(FILE *f, const struct command *group)
 {
     (void)fprintf(f, "Usage: paceline %s COMMAND\n\n", group->group);
     for (const struct command *c = group; c->group; c++) {
-        (void)fprintf(f, "  %s%s%s\n      %s\n", c->verb, *c->operands ? " " : "", c->operands, c->help);
+        (void)fprintf(f, "  %s%s%s\n      %s\n", c->verb, *c->operands ? " " : "", c->operands,
+                      c->help);
     }
     return f == stdout ? CTL_OK : CTL_COULD_NOT;
 }

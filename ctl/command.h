@@ -1,4 +1,5 @@
-/* command.h -- `paceline GROUP VERB [ARGUMENT ...] [--FLAG ...]`: finding the command, its flags, its help. */
+/* command.h -- `paceline GROUP VERB [ARGUMENT ...] [--FLAG ...]`: finding the command, its flags,
+ * its help. */
 #ifndef CTL_COMMAND_H
 #define CTL_COMMAND_H
 
@@ -14,7 +15,8 @@ struct args {
     int n;
 };
 
-/* Each group's file has one list; it ends with a NULL group.  verb NULL: the group is the command. */
+/* Each group's file has one list; it ends with a NULL group.  verb NULL: the group is the command.
+ */
 struct command {
     const char *group, *verb;
     const char *operands; /* as shown in help: "NAME", "ID ..." */
@@ -25,8 +27,9 @@ struct command {
     const char *help; /* one sentence */
 };
 
-extern const struct command migrate_commands[], device_commands[], leads_commands[], campaign_commands[],
-    status_commands[], message_commands[], unknown_commands[], audit_commands[];
+extern const struct command migrate_commands[], device_commands[], leads_commands[],
+    campaign_commands[], status_commands[], message_commands[], unknown_commands[],
+    audit_commands[];
 
 /* The overview of all commands, one line a group. */
 void command_about(const struct command *const *groups, struct buf *out);

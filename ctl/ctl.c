@@ -24,16 +24,19 @@ const struct conf_key ctl_keys[] = {
      "Show times in UTC instead of the zone of this terminal."},
     {"mysql_url", CONF_STR, SETTING(mysql_url), "mysql://paceline@127.0.0.1/paceline", NULL, 0,
      "MySQL or MariaDB: mysql://user@host[:port]/database[?socket=/path]."},
-    {"mysql_password", CONF_STR, SETTING(mysql_password), NULL, NULL, CONF_SECRET, "MySQL's password."},
+    {"mysql_password", CONF_STR, SETTING(mysql_password), NULL, NULL, CONF_SECRET,
+     "MySQL's password."},
     {"redis_url", CONF_STR, SETTING(redis_url), "redis://127.0.0.1:6379", NULL, 0,
      "Redis: redis://host[:port][/db] or unix:/path."},
-    {"redis_password", CONF_STR, SETTING(redis_password), NULL, NULL, CONF_SECRET, "Redis' password."},
+    {"redis_password", CONF_STR, SETTING(redis_password), NULL, NULL, CONF_SECRET,
+     "Redis' password."},
     {"partitions", CONF_INT, SETTING(partitions), "64", "1..1024", 0,
      "Partitions of the queue, the same in every program; fixed at first start."},
     {"prefix", CONF_STR, SETTING(prefix), "pl", NULL, 0, "What every key in Redis begins with."},
     {"log_level", CONF_WORD, SETTING(log_level), "warn", "error|warn|info|debug|trace", 0,
      "What is logged to standard error."},
-    {"log_format", CONF_WORD, SETTING(log_format), "logfmt", "logfmt|json", 0, "How it is written."},
+    {"log_format", CONF_WORD, SETTING(log_format), "logfmt", "logfmt|json", 0,
+     "How it is written."},
     {"*", CONF_STR, 0, NULL, NULL, 0, NULL},
     {NULL, CONF_STR, 0, NULL, NULL, 0, NULL},
 };
@@ -71,8 +74,7 @@ ctl_connect(struct ctl *c, struct err *e)
 bool
 ctl_store(struct ctl *c, struct err *e)
 {
-    return c->store ? store_ping(c->store, e)
-                    : ctl_connect(c, e) && migrate_check(c->store, e);
+    return c->store ? store_ping(c->store, e) : ctl_connect(c, e) && migrate_check(c->store, e);
 }
 
 /* One id, or 0 when there is no row. */
@@ -107,7 +109,8 @@ ctl_user(struct ctl *c, bool create, struct err *e)
         return err_set(e, ERR_INPUT, "--user: a name has 1 to 190 bytes");
     }
     if (!store_execf(c->store, NULL, e,
-                     "INSERT INTO users (name, created_at) VALUES (%s, UTC_TIMESTAMP(3))", c->user) &&
+                     "INSERT INTO users (name, created_at) VALUES (%s, UTC_TIMESTAMP(3))",
+                     c->user) &&
         store_code(c->store) != DUPLICATE) { /* somebody else was quicker: as well */
         return false;
     }
@@ -141,12 +144,20 @@ ctl_queue(struct ctl *c, struct err *e)
     }
     if (!queue_open(c->loop, &config, NULL, &c->queue, &c->redis_error) ||
         !queue_wait_ready(c->queue, REDIS_WAIT_MS, &c->redis_error)) {
+        *e = c->redis_error;
         queue_close(c->queue);
         c->queue = NULL;
-        *e = c->redis_error;
         return false;
     }
     return true;
+}
+
+void
+ctl_queue_drop(struct ctl *c)
+{
+    queue_close(c->queue);
+    c->queue = NULL;
+    c->redis_error = (struct err){0};
 }
 
 void
@@ -174,7 +185,8 @@ ctl_parse_id(const char *text, uint64_t *ret)
 
 /* by_name and by_id are SELECT id, name ... AND name = / AND id = , without their last word. */
 static bool
-find(struct ctl *c, const char *by_name, const char *by_id, const char *text, struct found *ret, struct err *e)
+find(struct ctl *c, const char *by_name, const char *by_id, const char *text, struct found *ret,
+     struct err *e)
 {
     struct sql q = {0};
     struct rows r;
@@ -210,15 +222,15 @@ find(struct ctl *c, const char *by_name, const char *by_id, const char *text, st
 static bool
 no_such(const struct ctl *c, const char *what, const char *text, struct err *e)
 {
-    return err_set(e, ERR_GONE, "user '%.60s' has no %s '%.100s'; see: paceline %s list", c->user, what,
-                   text, what);
+    return err_set(e, ERR_GONE, "user '%.60s' has no %s '%.100s'; see: paceline %s list", c->user,
+                   what, text, what);
 }
 
 bool
 ctl_find_device(struct ctl *c, const char *text, struct found *ret, struct err *e)
 {
-    return find(c, "SELECT id, name FROM devices WHERE name = ", "SELECT id, name FROM devices WHERE id = ",
-                text, ret, e) &&
+    return find(c, "SELECT id, name FROM devices WHERE name = ",
+                "SELECT id, name FROM devices WHERE id = ", text, ret, e) &&
            (ret->id || no_such(c, "device", text, e));
 }
 

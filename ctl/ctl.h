@@ -1,5 +1,5 @@
-/* ctl.h -- what the commands of `paceline` share: settings, connections that are opened when first needed,
- * the user to whom every query is bound, and how a command ends. */
+/* ctl.h -- what the commands of `paceline` share: settings, connections that are opened when first
+ * needed, the user to whom every query is bound, and how a command ends. */
 #ifndef CTL_CTL_H
 #define CTL_CTL_H
 
@@ -40,12 +40,14 @@ void ctl_stop(struct ctl *c);
 MUST_USE bool ctl_connect(struct ctl *c, struct err *e);
 MUST_USE bool ctl_store(struct ctl *c, struct err *e);
 
-/* The same, and c->user_id becomes that of --user.  create: makes the user if it is new.  Otherwise the
- * user "default" may be missing (id 0, to which nothing belongs), and any other is ERR_GONE. */
+/* The same, and c->user_id becomes that of --user.  create: makes the user if it is new.  Otherwise
+ * the user "default" may be missing (id 0, to which nothing belongs), and any other is ERR_GONE. */
 MUST_USE bool ctl_user(struct ctl *c, bool create, struct err *e);
 
 /* Opens the queue and waits for Redis, once: after a failure each call gives the same error. */
 MUST_USE bool ctl_queue(struct ctl *c, struct err *e);
+/* Forgets the queue, or why there is none. */
+void ctl_queue_drop(struct ctl *c);
 
 /* For queue verbs of which only the first failure counts: arg is a struct err, zero at first. */
 void ctl_asked(void *arg, const struct err *e);

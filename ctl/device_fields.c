@@ -14,20 +14,28 @@ enum { NAME_MAX_CHARS = 190, REF_MAX = 190, SENDER_MAX = 63, ZONE_MAX = 63 };
 #define FIELD(name) offsetof(struct device_fields, name)
 
 const struct flag device_flags[] = {
-    {"phone", FLAG_TEXT, FIELD(phone), NULL, NULL, "The account's own number, for people to recognise it.", false},
-    {"country", FLAG_TEXT, FIELD(country), "60", NULL, "Calling code for a phone that begins with 0.", false},
+    {"phone", FLAG_TEXT, FIELD(phone), NULL, NULL,
+     "The account's own number, for people to recognise it.", false},
+    {"country", FLAG_TEXT, FIELD(country), "60", NULL,
+     "Calling code for a phone that begins with 0.", false},
     {"sender", FLAG_TEXT, FIELD(sender), "NAME", NULL,
-     "The sender that serves it: log, null, or a [sender NAME] of the workers' configuration. New devices: log.",
+     "The sender that serves it: log, null, or a [sender NAME] of the workers' configuration. New "
+     "devices: log.",
      false},
-    {"sender-ref", FLAG_TEXT, FIELD(sender_ref), NULL, NULL, "What the provider calls this device.", false},
-    {"gap", FLAG_GAP, FIELD(gap), NULL, NULL, "Pause between two messages, drawn anew each time. New devices: 5s..15s.",
+    {"sender-ref", FLAG_TEXT, FIELD(sender_ref), NULL, NULL, "What the provider calls this device.",
      false},
-    {"batch", FLAG_BATCH, FIELD(batch), NULL, NULL, "A longer pause after so many messages. New devices: none.", false},
-    {"hourly-cap", FLAG_INT, FIELD(hourly_cap), "0..1000000", NULL, "Messages in any hour at most; 0 = no cap.", false},
-    {"daily-cap", FLAG_INT, FIELD(daily_cap), "0..10000000", NULL, "Messages in any 24 hours at most; 0 = no cap.",
-     false},
-    {"quiet", FLAG_QUIET, FIELD(quiet), NULL, NULL, "Nothing is sent between these times of the device's zone.", false},
-    {"zone", FLAG_TEXT, FIELD(zone), "Asia/Kuala_Lumpur", NULL, "The device's time zone. New devices: UTC.", false},
+    {"gap", FLAG_GAP, FIELD(gap), NULL, NULL,
+     "Pause between two messages, drawn anew each time. New devices: 5s..15s.", false},
+    {"batch", FLAG_BATCH, FIELD(batch), NULL, NULL,
+     "A longer pause after so many messages. New devices: none.", false},
+    {"hourly-cap", FLAG_INT, FIELD(hourly_cap), "0..1000000", NULL,
+     "Messages in any hour at most; 0 = no cap.", false},
+    {"daily-cap", FLAG_INT, FIELD(daily_cap), "0..10000000", NULL,
+     "Messages in any 24 hours at most; 0 = no cap.", false},
+    {"quiet", FLAG_QUIET, FIELD(quiet), NULL, NULL,
+     "Nothing is sent between these times of the device's zone.", false},
+    {"zone", FLAG_TEXT, FIELD(zone), "Asia/Kuala_Lumpur", NULL,
+     "The device's time zone. New devices: UTC.", false},
     {"max-in-flight", FLAG_INT, FIELD(max_in_flight), "1..1000", NULL,
      "Messages on their way at the same time. New devices: 1.", false},
     {"when-offline", FLAG_WORD, FIELD(when_offline), "hold|skip", NULL,
@@ -50,11 +58,13 @@ device_name_check(const char *name, struct err *e)
 {
     size_t len = strlen(name);
     if (!len || render_bad_utf8(name, len) < len || count_chars(name) > NAME_MAX_CHARS) {
-        return err_set(e, ERR_INPUT, "a device's name has 1 to %d characters of UTF-8", NAME_MAX_CHARS);
+        return err_set(e, ERR_INPUT, "a device's name has 1 to %d characters of UTF-8",
+                       NAME_MAX_CHARS);
     }
     for (const char *p = name; *p; p++) {
         if (*p == ',' || iscntrl((unsigned char)*p)) {
-            return err_set(e, ERR_INPUT, "a device's name holds no commas and no control characters");
+            return err_set(e, ERR_INPUT,
+                           "a device's name holds no commas and no control characters");
         }
     }
     return true;
@@ -63,15 +73,18 @@ device_name_check(const char *name, struct err *e)
 static bool
 check_zone(const char *zone, struct err *e)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/";
     const char *dir = getenv("PACELINE_TZDIR");
     dir = dir && *dir ? dir : "/usr/share/zoneinfo";
     char path[512];
     (void)snprintf(path, sizeof path, "%s/%s", dir, zone);
-    bool is_name = *zone && strlen(zone) <= ZONE_MAX && !zone[strspn(zone, allowed)] && *zone != '/';
+    bool is_name =
+        *zone && strlen(zone) <= ZONE_MAX && !zone[strspn(zone, allowed)] && *zone != '/';
     if (!is_name || (access(dir, R_OK) == 0 && access(path, R_OK) != 0)) {
-        return err_set(e, ERR_INPUT, "zone: '%.60s' is no time zone; write an IANA name such as Asia/Kuala_Lumpur",
-                       zone);
+        return err_set(
+            e, ERR_INPUT,
+            "zone: '%.60s' is no time zone; write an IANA name such as Asia/Kuala_Lumpur", zone);
     }
     return true;
 }
@@ -80,14 +93,18 @@ bool
 device_fields_check(struct device_fields *d, struct err *e)
 {
     static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-    if (d->phone && *d->phone && !phone_normalise(d->phone, strlen(d->phone), d->country, d->digits, e)) {
+    if (d->phone && *d->phone &&
+        !phone_normalise(d->phone, strlen(d->phone), d->country, d->digits, e)) {
         return err_wrap(e, "phone");
     }
-    if (d->sender && (!*d->sender || strlen(d->sender) > SENDER_MAX || d->sender[strspn(d->sender, word)])) {
-        return err_set(e, ERR_INPUT, "sender: a name has 1 to %d letters, digits, '_', '-' and '.'", SENDER_MAX);
+    if (d->sender &&
+        (!*d->sender || strlen(d->sender) > SENDER_MAX || d->sender[strspn(d->sender, word)])) {
+        return err_set(e, ERR_INPUT, "sender: a name has 1 to %d letters, digits, '_', '-' and '.'",
+                       SENDER_MAX);
     }
     size_t len = d->sender_ref ? strlen(d->sender_ref) : 0;
-    if (len && (render_bad_utf8(d->sender_ref, len) < len || count_chars(d->sender_ref) > REF_MAX)) {
+    if (len &&
+        (render_bad_utf8(d->sender_ref, len) < len || count_chars(d->sender_ref) > REF_MAX)) {
         return err_set(e, ERR_INPUT, "sender-ref: at most %d characters of UTF-8", REF_MAX);
     }
     return !d->zone || check_zone(d->zone, e);

@@ -1,5 +1,5 @@
-/* device_fields.h -- what can be said of a device, once: the flags of `device add` and `device set`, and the
- * columns of `device import`. */
+/* device_fields.h -- what can be said of a device, once: the flags of `device add` and `device
+ * set`, and the columns of `device import`. */
 #ifndef CTL_DEVICE_FIELDS_H
 #define CTL_DEVICE_FIELDS_H
 
@@ -24,7 +24,9 @@ MUST_USE bool device_name_check(const char *name, struct err *e);
 
 /* Adds ", column = value" for each field that is set. */
 void device_fields_sql(const struct device_fields *d, struct sql *q);
-/* Adds INSERT INTO devices SET ... with everything that is set; the caller may add ON DUPLICATE KEY. */
-void device_insert_sql(const struct device_fields *d, uint64_t user, const char *name, struct sql *q);
+/* Adds INSERT INTO devices SET ... with everything that is set; the caller may add ON DUPLICATE
+ * KEY. */
+void device_insert_sql(const struct device_fields *d, uint64_t user, const char *name,
+                       struct sql *q);
 
 #endif

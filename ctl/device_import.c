@@ -16,8 +16,10 @@ const struct flag device_import_flags[] = {
     {"update", FLAG_BOOL, FLAG(update), NULL, NULL,
      "Change devices that exist already; producers tell Redis within seconds.", false},
     {"dry-run", FLAG_BOOL, FLAG(dry_run), NULL, NULL, "Check everything, change nothing.", false},
-    {"country", FLAG_TEXT, FLAG(country), "60", NULL, "Calling code for phones that begin with 0.", false},
-    {"errors", FLAG_TEXT, FLAG(errors), "FILE", NULL, "Write every refused row to this file.", false},
+    {"country", FLAG_TEXT, FLAG(country), "60", NULL, "Calling code for phones that begin with 0.",
+     false},
+    {"errors", FLAG_TEXT, FLAG(errors), "FILE", NULL, "Write every refused row to this file.",
+     false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
@@ -43,7 +45,8 @@ read_columns(struct import *im, struct err *e)
     im->name = sheet_find(s, "name");
     im->name = im->name == SHEET_NONE ? sheet_find(s, "device") : im->name;
     if (im->name == SHEET_NONE) {
-        return err_set(e, ERR_INPUT, "%.200s:1: no column is called name; it names the devices", s->path);
+        return err_set(e, ERR_INPUT, "%.200s:1: no column is called name; it names the devices",
+                       s->path);
     }
     for (size_t i = 0; i < s->n; i++) {
         im->field[i] = flag_find(device_flags, s->names[i]);
@@ -53,9 +56,10 @@ read_columns(struct import *im, struct err *e)
                 known[k] = device_flags[k].name;
             }
             const char *near = flag_nearest(s->names[i], known);
-            return err_set(e, ERR_INPUT, "%.200s:1: column '%.60s' is unknown%s%s%s", s->path, s->names[i],
-                           near ? " (did you mean " : "; columns are called like the flags of device add",
-                           near ? near : "", near ? "?)" : "");
+            return err_set(
+                e, ERR_INPUT, "%.200s:1: column '%.60s' is unknown%s%s%s", s->path, s->names[i],
+                near ? " (did you mean " : "; columns are called like the flags of device add",
+                near ? near : "", near ? "?)" : "");
         }
     }
     return true;
@@ -114,11 +118,12 @@ static bool
 foresee(struct import *im, const char *name, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(im->c->store, &r, e, "SELECT 1 FROM devices WHERE user_id = %" PRIu64 " AND name = %s",
+    if (!store_queryf(im->c->store, &r, e,
+                      "SELECT 1 FROM devices WHERE user_id = %" PRIu64 " AND name = %s",
                       im->c->user_id, name)) {
         return false;
     }
-    int64_t *count = !r.count           ? &im->counts.inserted
+    int64_t *count = !r.count            ? &im->counts.inserted
                      : im->flags->update ? &im->counts.updated
                                          : &im->counts.duplicates;
     ++*count;
@@ -154,7 +159,8 @@ import(struct import *im, const char *path, struct err *e)
 {
     const struct device_import_flags *f = im->flags;
     if (!sheet_open(&im->sheet, path, e) || !read_columns(im, e) ||
-        (f->errors && !sheet_errors_to(&im->sheet, f->errors, false, e)) || !ctl_user(im->c, !f->dry_run, e)) {
+        (f->errors && !sheet_errors_to(&im->sheet, f->errors, false, e)) ||
+        !ctl_user(im->c, !f->dry_run, e)) {
         return false;
     }
     enum csv_result r;

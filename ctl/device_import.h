@@ -1,4 +1,5 @@
-/* device_import.h -- `device import`: a row of cmd_device.c's command list with a file of its own. */
+/* device_import.h -- `device import`: a row of cmd_device.c's command list with a file of its own.
+ */
 #ifndef CTL_DEVICE_IMPORT_H
 #define CTL_DEVICE_IMPORT_H
 

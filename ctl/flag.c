@@ -134,7 +134,8 @@ set_gap(const struct flag *f, const char *text, void *values, struct err *e)
         return err_set(e, ERR_INPUT, "'%.40s' is no gap; write it like 5s..15s or 500ms", text);
     }
     if (a > b || b > 86400000) {
-        return err_set(e, ERR_INPUT, "'%.40s': a gap goes from the shorter to the longer, one day at most", text);
+        return err_set(e, ERR_INPUT,
+                       "'%.40s': a gap goes from the shorter to the longer, one day at most", text);
     }
     set_pair(f, values, a, b);
     return true;
@@ -153,7 +154,8 @@ set_batch(const struct flag *f, const char *text, void *values, struct err *e)
     (void)snprintf(size, sizeof size, "%.*s", slash ? (int)(slash - text) : 0, text);
     if (!slash || !parse_int(size, &n) || n < 1 || n > 1000000 ||
         !parse_duration(slash + 1, strlen(slash + 1), &pause) || pause > 7 * 86400000) {
-        return err_set(e, ERR_INPUT, "'%.40s' is no batch; write messages/pause like 20/10m, or none", text);
+        return err_set(e, ERR_INPUT,
+                       "'%.40s' is no batch; write messages/pause like 20/10m, or none", text);
     }
     set_pair(f, values, n, pause);
     return true;
@@ -165,7 +167,8 @@ parse_clock(const char *text, const char **end, int64_t *ret)
 {
     unsigned h, m;
     int n = 0;
-    if (sscanf(text, "%2u:%2u%n", &h, &m, &n) != 2 || h > 23 || m > 59 || !isdigit((unsigned char)*text)) {
+    if (sscanf(text, "%2u:%2u%n", &h, &m, &n) != 2 || h > 23 || m > 59 ||
+        !isdigit((unsigned char)*text)) {
         return false;
     }
     *end = text + n;
@@ -182,8 +185,10 @@ set_quiet(const struct flag *f, const char *text, void *values, struct err *e)
         set_pair(f, values, -1, -1);
         return true;
     }
-    if (!parse_clock(text, &p, &from) || *p != '-' || !parse_clock(p + 1, &p, &to) || *p || from == to) {
-        return err_set(e, ERR_INPUT, "'%.40s' are no quiet hours; write them like 22:00-07:00, or none", text);
+    if (!parse_clock(text, &p, &from) || *p != '-' || !parse_clock(p + 1, &p, &to) || *p ||
+        from == to) {
+        return err_set(e, ERR_INPUT,
+                       "'%.40s' are no quiet hours; write them like 22:00-07:00, or none", text);
     }
     set_pair(f, values, from, to);
     return true;
@@ -228,8 +233,10 @@ set_time(const struct flag *f, const char *text, void *values, struct err *e)
             return true;
         }
     }
-    return err_set(e, ERR_INPUT,
-                   "'%.40s' is no time; write now, or UTC like 2026-11-22 10:00, or 2026-11-22 10:00+08:00", text);
+    return err_set(
+        e, ERR_INPUT,
+        "'%.40s' is no time; write now, or UTC like 2026-11-22 10:00, or 2026-11-22 10:00+08:00",
+        text);
 }
 
 static bool

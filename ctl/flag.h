@@ -1,5 +1,5 @@
-/* flag.h -- a command's own flags: one table per command drives parsing, --help and the checks of values;
- * the columns of a CSV of the same things use the same table. */
+/* flag.h -- a command's own flags: one table per command drives parsing, --help and the checks of
+ * values; the columns of a CSV of the same things use the same table. */
 #ifndef CTL_FLAG_H
 #define CTL_FLAG_H
 
@@ -16,7 +16,8 @@ enum flag_type {
     FLAG_WORD,  /* const char *       one of the words in `words` */
     FLAG_INT,   /* int64_t            a whole number within `words`, min..max */
     FLAG_MS,    /* int64_t            a duration within `words` */
-    FLAG_TIME,  /* int64_t            FLAG_NOW, or seconds since 1970: 2026-11-22 10:00[:00][Z|+08:00] */
+    FLAG_TIME,  /* int64_t            FLAG_NOW, or seconds since 1970: 2026-11-22
+                   10:00[:00][Z|+08:00] */
     FLAG_GAP,   /* struct flag_pair   milliseconds: 5s..15s, or one duration for both */
     FLAG_BATCH, /* struct flag_pair   20/10m: messages, milliseconds of pause; none = 0, 0 */
     FLAG_QUIET, /* struct flag_pair   22:00-07:00: minutes of the day; none = -1, -1 */
@@ -42,7 +43,8 @@ struct flag {
 /* Writes the defaults.  flags may be NULL. */
 void flag_defaults(const struct flag *flags, void *values);
 
-/* Reads one value; texts are kept.  ERR_INPUT says what is wrong and what is wanted, not whose value it is. */
+/* Reads one value; texts are kept.  ERR_INPUT says what is wrong and what is wanted, not whose
+ * value it is. */
 MUST_USE bool flag_set(const struct flag *f, const char *text, void *values, struct err *e);
 
 /* The flag of this name, '_', ' ' and upper case being as good as '-' and lower case; or NULL. */

@@ -9,10 +9,12 @@ enum { BATCH_BYTES = 1 << 20, PATIENCE_S = 30 };
 
 /* --- the cursor ----------------------------------------------------------------------- */
 
-#define CURSOR_COLUMNS "id, byte_offset, line_number, inserted, updated, refused, finished_at IS NOT NULL"
+#define CURSOR_COLUMNS                                                                             \
+    "id, byte_offset, line_number, inserted, updated, refused, finished_at IS NOT NULL"
 
 static bool
-read_cursor(struct store *s, const struct sql *q, struct lead_cursor *ret, bool *found, struct err *e)
+read_cursor(struct store *s, const struct sql *q, struct lead_cursor *ret, bool *found,
+            struct err *e)
 {
     struct rows r;
     if (!store_query(s, q, &r, e)) {
@@ -20,26 +22,30 @@ read_cursor(struct store *s, const struct sql *q, struct lead_cursor *ret, bool 
     }
     *found = rows_next(&r);
     if (*found) {
-        *ret = (struct lead_cursor){rows_uint(&r, 0), rows_int(&r, 1), rows_int(&r, 2),     rows_int(&r, 3),
-                                    rows_int(&r, 4),  rows_int(&r, 5), rows_int(&r, 6) != 0};
+        *ret = (struct lead_cursor){rows_uint(&r, 0),    rows_int(&r, 1), rows_int(&r, 2),
+                                    rows_int(&r, 3),     rows_int(&r, 4), rows_int(&r, 5),
+                                    rows_int(&r, 6) != 0};
     }
     rows_done(&r);
     return true;
 }
 
 bool
-lead_cursor_open(struct store *s, uint64_t user, const char *fingerprint, struct lead_cursor *ret, struct err *e)
+lead_cursor_open(struct store *s, uint64_t user, const char *fingerprint, struct lead_cursor *ret,
+                 struct err *e)
 {
     struct sql q = {0};
     bool found = false;
     sql_addf(&q,
-             "SELECT " CURSOR_COLUMNS " FROM lead_imports WHERE user_id = %" PRIu64 " AND fingerprint = %s", user,
-             fingerprint);
-    bool ok = store_execf(s, NULL, e,
-                          "INSERT INTO lead_imports (user_id, fingerprint, updated_at) VALUES (%" PRIu64
-                          ", %s, UTC_TIMESTAMP(3)) ON DUPLICATE KEY UPDATE id = id",
-                          user, fingerprint) &&
-              read_cursor(s, &q, ret, &found, e);
+             "SELECT " CURSOR_COLUMNS " FROM lead_imports WHERE user_id = %" PRIu64
+             " AND fingerprint = %s",
+             user, fingerprint);
+    bool ok =
+        store_execf(s, NULL, e,
+                    "INSERT INTO lead_imports (user_id, fingerprint, updated_at) VALUES (%" PRIu64
+                    ", %s, UTC_TIMESTAMP(3)) ON DUPLICATE KEY UPDATE id = id",
+                    user, fingerprint) &&
+        read_cursor(s, &q, ret, &found, e);
     sql_done(&q);
     return ok && (found || err_set(e, ERR_RETRY, "the row of this import is gone"));
 }
@@ -48,20 +54,22 @@ bool
 lead_cursor_reset(struct store *s, struct lead_cursor *c, struct err *e)
 {
     *c = (struct lead_cursor){.id = c->id};
-    return store_execf(s, NULL, e,
-                       "UPDATE lead_imports SET byte_offset = 0, line_number = 0, inserted = 0, updated = 0, "
-                       "refused = 0, finished_at = NULL, updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64,
-                       c->id);
+    return store_execf(
+        s, NULL, e,
+        "UPDATE lead_imports SET byte_offset = 0, line_number = 0, inserted = 0, updated = 0, "
+        "refused = 0, finished_at = NULL, updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64,
+        c->id);
 }
 
 bool
 lead_cursor_finish(struct store *s, struct lead_cursor *c, struct err *e)
 {
     c->finished = true;
-    return store_execf(s, NULL, e,
-                       "UPDATE lead_imports SET finished_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3) "
-                       "WHERE id = %" PRIu64,
-                       c->id);
+    return store_execf(
+        s, NULL, e,
+        "UPDATE lead_imports SET finished_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3) "
+        "WHERE id = %" PRIu64,
+        c->id);
 }
 
 /* --- the batch ------------------------------------------------------------------------ */
@@ -109,19 +117,20 @@ struct commit {
     struct lead_cursor to;
 };
 
-/* Adds INSERT ... up to ON DUPLICATE KEY UPDATE id = id, which changes nothing and, other than IGNORE,
- * hides no error. */
+/* Adds INSERT ... up to ON DUPLICATE KEY UPDATE id = id, which changes nothing and, other than
+ * IGNORE, hides no error. */
 static void
 insert_sql(const struct lead_batch *b, struct sql *q)
 {
-    sql_text(q, "INSERT INTO leads (user_id, device_id, phone, name, niche, target_status, attributes, "
-                "created_at, updated_at) VALUES ");
+    sql_text(
+        q, "INSERT INTO leads (user_id, device_id, phone, name, niche, target_status, attributes, "
+           "created_at, updated_at) VALUES ");
     buf_add(&q->text, b->rows.text.data, b->rows.text.len);
     sql_text(q, " ON DUPLICATE KEY UPDATE id = id");
 }
 
-/* Adds ", column = VALUES(column)" for what the file holds.  updated_at comes first: assignments are made
- * from left to right, and it has to see the old values. */
+/* Adds ", column = VALUES(column)" for what the file holds.  updated_at comes first: assignments
+ * are made from left to right, and it has to see the old values. */
 static void
 update_sql(const struct lead_batch *b, struct sql *q)
 {
@@ -133,7 +142,8 @@ update_sql(const struct lead_batch *b, struct sql *q)
         {b->has_niche, " AND niche = VALUES(niche)", ", niche = VALUES(niche)"},
         {b->has_target_status, " AND target_status = VALUES(target_status)",
          ", target_status = VALUES(target_status)"},
-        {b->has_attributes, " AND attributes <=> VALUES(attributes)", ", attributes = VALUES(attributes)"},
+        {b->has_attributes, " AND attributes <=> VALUES(attributes)",
+         ", attributes = VALUES(attributes)"},
     };
     size_t n = sizeof columns / sizeof *columns;
     sql_text(q, ", updated_at = IF(1");
@@ -147,7 +157,8 @@ update_sql(const struct lead_batch *b, struct sql *q)
 }
 
 static bool
-write_leads(struct store *s, const struct lead_batch *b, uint64_t *inserted, uint64_t *updated, struct err *e)
+write_leads(struct store *s, const struct lead_batch *b, uint64_t *inserted, uint64_t *updated,
+            struct err *e)
 {
     struct sql q = {0};
     *inserted = *updated = 0;
@@ -157,7 +168,9 @@ write_leads(struct store *s, const struct lead_batch *b, uint64_t *inserted, uin
     insert_sql(b, &q);
     bool ok = store_exec(s, &q, inserted, NULL, e);
     if (ok && b->update && *inserted < b->n) {
-        update_sql(b, &q); /* the rows just inserted are the same and do not count; a changed one counts 2 */
+        update_sql(
+            b,
+            &q); /* the rows just inserted are the same and do not count; a changed one counts 2 */
         ok = store_exec(s, &q, updated, NULL, e);
         *updated /= 2;
     }
@@ -178,13 +191,15 @@ commit_body(struct store *s, void *arg, struct err *e)
     if (!store_execf(s, &moved, e,
                      "UPDATE lead_imports SET byte_offset = %" PRId64 ", line_number = %" PRId64
                      ", inserted = %" PRId64 ", updated = %" PRId64 ", refused = %" PRId64
-                     ", updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64 " AND byte_offset = %" PRId64,
-                     k->to.offset, k->to.line, k->to.inserted, k->to.updated, k->to.refused, k->to.id,
-                     k->from->offset)) {
+                     ", updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
+                     " AND byte_offset = %" PRId64,
+                     k->to.offset, k->to.line, k->to.inserted, k->to.updated, k->to.refused,
+                     k->to.id, k->from->offset)) {
         return false;
     }
-    return moved || err_set(e, ERR_GONE,
-                            "somebody else is importing this file: let that end, then run this again");
+    return moved ||
+           err_set(e, ERR_GONE,
+                   "somebody else is importing this file: let that end, then run this again");
 }
 
 /* After a failure of which nobody knows whether it came before the commit or behind it. */
@@ -204,8 +219,8 @@ is_committed(struct store *s, struct commit *k)
 }
 
 bool
-lead_batch_commit(struct store *s, struct lead_batch *b, struct lead_cursor *c, int64_t offset, int64_t line,
-                  int64_t refused, struct err *e)
+lead_batch_commit(struct store *s, struct lead_batch *b, struct lead_cursor *c, int64_t offset,
+                  int64_t line, int64_t refused, struct err *e)
 {
     struct commit k = {.b = b, .from = c, .to = *c};
     k.to.offset = offset;

@@ -10,13 +10,41 @@ enum { ATTRIBUTES_MAX = 60, VARIABLE_MAX = 64 };
 
 /* The first name of each is the one that --map takes; the others are what columns are called. */
 static const char *const aliases[LEAD_FIELDS][40] = {
-    [LEAD_PHONE] = {"phone", "phone number", "phone no", "mobile", "mobile number", "mobile no", "mobile phone",
-                    "number", "no hp", "nombor hp", "no phone", "no fon", "hp", "handphone", "no handphone",
-                    "telefon", "no telefon", "nombor telefon", "telepon", "no telepon", "tel", "no tel",
-                    "telephone", "whatsapp", "whatsapp number", "no whatsapp", "wa", "no wa", "msisdn",
-                    "contact number", "recipient", "recipient phone"},
+    [LEAD_PHONE] = {"phone",
+                    "phone number",
+                    "phone no",
+                    "mobile",
+                    "mobile number",
+                    "mobile no",
+                    "mobile phone",
+                    "number",
+                    "no hp",
+                    "nombor hp",
+                    "no phone",
+                    "no fon",
+                    "hp",
+                    "handphone",
+                    "no handphone",
+                    "telefon",
+                    "no telefon",
+                    "nombor telefon",
+                    "telepon",
+                    "no telepon",
+                    "tel",
+                    "no tel",
+                    "telephone",
+                    "whatsapp",
+                    "whatsapp number",
+                    "no whatsapp",
+                    "wa",
+                    "no wa",
+                    "msisdn",
+                    "contact number",
+                    "recipient",
+                    "recipient phone"},
     [LEAD_NAME] = {"name", "nama", "full name", "nama penuh", "nama lengkap", "customer name",
-                   "nama pelanggan", "contact name", "recipient name", "lead name", "prospect name"},
+                   "nama pelanggan", "contact name", "recipient name", "lead name",
+                   "prospect name"},
     [LEAD_NICHE] = {"niche", "segment", "category", "kategori", "industry", "industri"},
     [LEAD_STATUS] = {"target_status", "status", "lead status", "stage", "lead stage"},
     [LEAD_DEVICE] = {"device", "device name", "peranti", "sender account"},
@@ -33,21 +61,24 @@ no_column(const struct sheet *s, const char *what, const char *cure, struct err 
 {
     struct buf list = {0};
     sheet_list(s, &list);
-    bool ok = err_set(e, ERR_INPUT, "%.100s:1: %s; the columns are %.120s: %s", s->path, what, list.data, cure);
+    bool ok = err_set(e, ERR_INPUT, "%.100s:1: %s; the columns are %.120s: %s", s->path, what,
+                      list.data, cure);
     buf_done(&list);
     return ok;
 }
 
 /* --- --map ---------------------------------------------------------------------------- */
 
-/* The next "field=column" of *p, the column perhaps in quotes, into two buffers; *p moves behind it. */
+/* The next "field=column" of *p, the column perhaps in quotes, into two buffers; *p moves behind
+ * it. */
 static bool
 next_pair(const char **p, struct buf *field, struct buf *column, struct err *e)
 {
     const char *equals = strchr(*p, '=');
     if (!equals) {
-        return err_set(e, ERR_INPUT, "--map: '%.60s' is no field=column; write --map phone=Mobile,name=\"Full name\"",
-                       *p);
+        return err_set(
+            e, ERR_INPUT,
+            "--map: '%.60s' is no field=column; write --map phone=Mobile,name=\"Full name\"", *p);
     }
     buf_clear(field);
     buf_clear(column);
@@ -56,7 +87,8 @@ next_pair(const char **p, struct buf *field, struct buf *column, struct err *e)
     if (*from == '"') {
         end = strchr(++from, '"');
         if (!end || (end[1] && end[1] != ',')) {
-            return err_set(e, ERR_INPUT, "--map: the quote behind %.60s= is not closed", field->data);
+            return err_set(e, ERR_INPUT, "--map: the quote behind %.60s= is not closed",
+                           field->data);
         }
         *p = end + 1;
     } else {
@@ -69,8 +101,8 @@ next_pair(const char **p, struct buf *field, struct buf *column, struct err *e)
 }
 
 static bool
-set_column(const struct sheet *s, struct lead_columns *c, bool *given, const char *field, const char *column,
-           struct err *e)
+set_column(const struct sheet *s, struct lead_columns *c, bool *given, const char *field,
+           const char *column, struct err *e)
 {
     for (int f = 0; f < LEAD_FIELDS; f++) {
         if (!sheet_same(field_name((enum lead_field)f), field) &&
@@ -81,12 +113,14 @@ set_column(const struct sheet *s, struct lead_columns *c, bool *given, const cha
         given[f] = true;
         if (*column && c->at[f] == SHEET_NONE) {
             char what[160];
-            (void)snprintf(what, sizeof what, "no column, or more than one, is called '%.60s'", column);
+            (void)snprintf(what, sizeof what, "no column, or more than one, is called '%.60s'",
+                           column);
             return no_column(s, what, "name one of them, or its number like #3", e);
         }
         return true;
     }
-    return err_set(e, ERR_INPUT, "--map: '%.40s' is none of phone, name, niche, target_status, device", field);
+    return err_set(e, ERR_INPUT,
+                   "--map: '%.40s' is none of phone, name, niche, target_status, device", field);
 }
 
 static bool
@@ -95,7 +129,8 @@ read_map(const struct sheet *s, const char *map, struct lead_columns *c, bool *g
     struct buf field = {0}, column = {0};
     bool ok = true;
     for (const char *p = map; ok && p && *p;) {
-        ok = next_pair(&p, &field, &column, e) && set_column(s, c, given, field.data, column.data, e);
+        ok = next_pair(&p, &field, &column, e) &&
+             set_column(s, c, given, field.data, column.data, e);
     }
     buf_done(&field);
     buf_done(&column);
@@ -135,7 +170,8 @@ guess(const struct sheet *s, enum lead_field f, struct lead_columns *c, struct e
         }
         if (c->at[f] != SHEET_NONE) {
             return err_set(e, ERR_INPUT,
-                           "%.100s:1: columns '%.60s' and '%.60s' both look like the %s; say which: --map %s=COLUMN",
+                           "%.100s:1: columns '%.60s' and '%.60s' both look like the %s; say "
+                           "which: --map %s=COLUMN",
                            s->path, s->names[c->at[f]], s->names[i], field_name(f), field_name(f));
         }
         c->at[f] = i;
@@ -179,7 +215,8 @@ is_used(const struct lead_columns *c, size_t before, const char *name)
             return true;
         }
     }
-    return strcmp(name, "name") == 0 || strcmp(name, "phone") == 0 || strcmp(name, "recipient_name") == 0;
+    return strcmp(name, "name") == 0 || strcmp(name, "phone") == 0 ||
+           strcmp(name, "recipient_name") == 0;
 }
 
 static bool
@@ -197,15 +234,16 @@ name_attributes(const struct sheet *s, struct lead_columns *c, struct err *e)
         c->n_attributes++;
     }
     return c->n_attributes <= ATTRIBUTES_MAX ||
-           err_set(e, ERR_INPUT, "%.200s:1: %zu columns beside the known ones; a lead takes %d: remove some", s->path,
-                   c->n_attributes, ATTRIBUTES_MAX);
+           err_set(e, ERR_INPUT,
+                   "%.200s:1: %zu columns beside the known ones; a lead takes %d: remove some",
+                   s->path, c->n_attributes, ATTRIBUTES_MAX);
 }
 
 /* --- all together --------------------------------------------------------------------- */
 
 bool
-lead_columns_find(const struct sheet *s, const char *map, const char *device_column, bool wants_device,
-                  struct lead_columns *ret, struct err *e)
+lead_columns_find(const struct sheet *s, const char *map, const char *device_column,
+                  bool wants_device, struct lead_columns *ret, struct err *e)
 {
     bool given[LEAD_FIELDS] = {false};
     *ret = (struct lead_columns){.n = s->n, .attribute = xcalloc(s->n, sizeof *ret->attribute)};
@@ -223,7 +261,8 @@ lead_columns_find(const struct sheet *s, const char *map, const char *device_col
         }
     }
     if (ret->at[LEAD_PHONE] == SHEET_NONE) {
-        return no_column(s, "no column looks like the phone", "say which one it is: --map phone=COLUMN", e);
+        return no_column(s, "no column looks like the phone",
+                         "say which one it is: --map phone=COLUMN", e);
     }
     if (wants_device && ret->at[LEAD_DEVICE] == SHEET_NONE) {
         return no_column(s, "no column looks like the device",

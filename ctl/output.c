@@ -124,7 +124,8 @@ add_time(const struct output *o, const char *iso, struct buf *out)
         return;
     }
     struct tm *shown = o->utc ? gmtime_r(&t, &local) : localtime_r(&t, &local);
-    (void)strftime(text, sizeof text, o->utc ? "%Y-%m-%d %H:%M:%S UTC" : "%Y-%m-%d %H:%M:%S %Z", shown);
+    (void)strftime(text, sizeof text, o->utc ? "%Y-%m-%d %H:%M:%S UTC" : "%Y-%m-%d %H:%M:%S %Z",
+                   shown);
     buf_adds(out, text);
 }
 
@@ -164,8 +165,8 @@ add_value(const struct output *o, enum show show, const struct doc *v, struct bu
     }
 }
 
-/* Prints text and returns how wide it is; indent < 0: a line end becomes a blank, otherwise it is kept
- * and the next line indented.  f NULL: measures only. */
+/* Prints text and returns how wide it is; indent < 0: a line end becomes a blank, otherwise it is
+ * kept and the next line indented.  f NULL: measures only. */
 static int
 put_text(FILE *f, const char *text, int indent)
 {
@@ -251,9 +252,6 @@ put_table(const struct output *o, const struct column *columns, const struct doc
         put_cell(cells[i].data, widths[i % n], is_right(shown[i % n]->show), i % n + 1 == n);
         buf_done(&cells[i]);
     }
-    if (!rows) {
-        puts("(none)");
-    }
     free(cells);
 }
 
@@ -298,7 +296,9 @@ put_lines(const struct output *o, const struct column *columns, const struct doc
 static void
 put_section(const struct output *o, const struct section *s, const struct doc *part)
 {
-    if (doc_type(part) == DOC_LIST) {
+    if (doc_type(part) == DOC_LIST && doc_len(part) == 0) {
+        printf("no %s\n", s->key);
+    } else if (doc_type(part) == DOC_LIST) {
         put_table(o, s->columns, part);
     } else if (doc_type(part) == DOC_OBJECT) {
         put_lines(o, s->columns, part);
@@ -326,7 +326,11 @@ output_list(const struct output *o, const struct column *columns, struct doc *li
         finish_json(list);
         return;
     }
-    put_table(o, columns, list);
+    if (doc_len(list)) {
+        put_table(o, columns, list);
+    } else {
+        puts("(none)");
+    }
     doc_free(list);
 }
 

@@ -21,9 +21,10 @@ draw_bar(const struct progress *p, int percent, int64_t items, int64_t rate, int
 {
     static const char full[] = "########################", rest[] = "------------------------";
     int n = percent * BAR / 100;
-    (void)fprintf(stderr, "\r%s [%.*s%.*s] %3d%%  %" PRId64 " %s  %" PRId64 "/s  ETA %" PRId64 ":%02d\x1b[K",
-                  p->what, n, full, BAR - n, rest, percent, items, p->unit, rate, left_s / 60,
-                  (int)(left_s % 60));
+    (void)fprintf(
+        stderr, "\r%s [%.*s%.*s] %3d%%  %" PRId64 " %s  %" PRId64 "/s  ETA %" PRId64 ":%02d\x1b[K",
+        p->what, n, full, BAR - n, rest, percent, items, p->unit, rate, left_s / 60,
+        (int)(left_s % 60));
 }
 
 void
@@ -43,8 +44,8 @@ progress_at(struct progress *p, int64_t done, int64_t items)
     if (p->tty) {
         draw_bar(p, percent, items, rate, left_s);
     } else {
-        (void)fprintf(stderr, "%s: %d%%, %" PRId64 " %s, %" PRId64 "/s, %" PRId64 " s left\n", p->what,
-                      percent, items, p->unit, rate, left_s);
+        (void)fprintf(stderr, "%s: %d%%, %" PRId64 " %s, %" PRId64 "/s, %" PRId64 " s left\n",
+                      p->what, percent, items, p->unit, rate, left_s);
     }
 }
 

@@ -43,7 +43,8 @@ read_header(struct sheet *s, struct err *e)
         return false;
     }
     if (s->row.bad_utf8) {
-        return err_set(e, ERR_INPUT, "line %" PRId64 ": the header is not UTF-8; save the file as CSV UTF-8",
+        return err_set(e, ERR_INPUT,
+                       "line %" PRId64 ": the header is not UTF-8; save the file as CSV UTF-8",
                        s->row.line);
     }
     s->names = xcalloc(s->row.n, sizeof *s->names);
@@ -66,10 +67,11 @@ sheet_open(struct sheet *s, const char *path, struct err *e)
         return err_set(e, ERR_INPUT, "%.200s: %s", path, strerror(errno));
     }
     if (!S_ISREG(st.st_mode)) {
-        return err_set(e, ERR_INPUT,
-                       "%.200s: is no regular file; an import that was cut off goes on where it was, "
-                       "so it has to be one",
-                       path);
+        return err_set(
+            e, ERR_INPUT,
+            "%.200s: is no regular file; an import that was cut off goes on where it was, "
+            "so it has to be one",
+            path);
     }
     s->size = (int64_t)st.st_size;
     if (!csv_open(s->fd, &(struct csv_options){0}, &s->csv, e) || !read_header(s, e)) {
@@ -105,7 +107,8 @@ sheet_errors_to(struct sheet *s, const char *path, bool append, struct err *e)
 bool
 sheet_go_on(struct sheet *s, int64_t offset, int64_t line, struct err *e)
 {
-    struct csv_options options = {.delimiter = csv_delimiter(s->csv), .offset = offset, .line = line};
+    struct csv_options options = {
+        .delimiter = csv_delimiter(s->csv), .offset = offset, .line = line};
     csv_close(s->csv);
     s->csv = NULL;
     progress_start(&s->progress, s->path, "rows", s->size, offset);
@@ -113,7 +116,8 @@ sheet_go_on(struct sheet *s, int64_t offset, int64_t line, struct err *e)
 }
 
 bool
-sheet_fingerprint(const struct sheet *s, const char *beside, char ret[SHEET_FINGERPRINT], struct err *e)
+sheet_fingerprint(const struct sheet *s, const char *beside, char ret[SHEET_FINGERPRINT],
+                  struct err *e)
 {
     XXH3_state_t *state = XXH3_createState();
     char *block = xmalloc(READ_SIZE);
@@ -124,7 +128,8 @@ sheet_fingerprint(const struct sheet *s, const char *beside, char ret[SHEET_FING
             (void)XXH3_128bits_update(state, block, (size_t)n);
         }
         XXH128_hash_t h = XXH3_128bits_digest(state);
-        (void)snprintf(ret, SHEET_FINGERPRINT, "%016" PRIx64 "%016" PRIx64, (uint64_t)h.high64, (uint64_t)h.low64);
+        (void)snprintf(ret, SHEET_FINGERPRINT, "%016" PRIx64 "%016" PRIx64, (uint64_t)h.high64,
+                       (uint64_t)h.low64);
     }
     (void)XXH3_freeState(state);
     free(block);
@@ -191,10 +196,11 @@ check_row(struct sheet *s)
     }
     for (size_t i = s->n; i < s->row.n; i++) {
         if (sheet_cell(s, i).len) {
-            sheet_refuse(s,
-                         "the row has %zu columns, the header %zu: put a value that holds the separator "
-                         "'%c' in double quotes",
-                         s->row.n, s->n, csv_delimiter(s->csv));
+            sheet_refuse(
+                s,
+                "the row has %zu columns, the header %zu: put a value that holds the separator "
+                "'%c' in double quotes",
+                s->row.n, s->n, csv_delimiter(s->csv));
             return false;
         }
     }
@@ -286,9 +292,12 @@ sheet_list(const struct sheet *s, struct buf *out)
 /* --- the end -------------------------------------------------------------------------- */
 
 static const struct column report_columns[] = {
-    {"inserted", "INSERTED", SHOW_INT},     {"updated", "UPDATED", SHOW_INT},
-    {"duplicates", "DUPLICATES", SHOW_INT}, {"refused", "REFUSED", SHOW_INT},
-    {"rows", "ROWS", SHOW_INT},             {"took_ms", "TOOK", SHOW_MS},
+    {"inserted", "INSERTED", SHOW_INT},
+    {"updated", "UPDATED", SHOW_INT},
+    {"duplicates", "DUPLICATES", SHOW_INT},
+    {"refused", "REFUSED", SHOW_INT},
+    {"rows", "ROWS", SHOW_INT},
+    {"took_ms", "TOOK", SHOW_MS},
     {NULL, NULL, SHOW_TEXT},
 };
 
@@ -298,7 +307,8 @@ sheet_report(struct sheet *s, const struct output *o, const struct sheet_counts 
     progress_clear(&s->progress);
     if (s->errors) {
         if (s->refused) {
-            ctl_note("%" PRId64 " rows were refused; each is in the file given with --errors", s->refused);
+            ctl_note("%" PRId64 " rows were refused; each is in the file given with --errors",
+                     s->refused);
         }
     } else if (s->refused > SHOWN_MAX) {
         ctl_note("%s: %" PRId64 " more rows were refused; --errors FILE keeps them all", s->path,

@@ -1,5 +1,5 @@
-/* sheet.h -- a CSV file with a header line, as the import commands read it: rows that cannot be used are
- * reported as FILE:LINE: what: cure, and cost only themselves. */
+/* sheet.h -- a CSV file with a header line, as the import commands read it: rows that cannot be
+ * used are reported as FILE:LINE: what: cure, and cost only themselves. */
 #ifndef CTL_SHEET_H
 #define CTL_SHEET_H
 
@@ -31,8 +31,8 @@ struct sheet {
     struct progress progress;
 };
 
-/* Reads the header.  ERR_INPUT: no such file, no regular file, no header.  The caller closes it, also after
- * a failure. */
+/* Reads the header.  ERR_INPUT: no such file, no regular file, no header.  The caller closes it,
+ * also after a failure. */
 MUST_USE bool sheet_open(struct sheet *s, const char *path, struct err *e);
 void sheet_close(struct sheet *s);
 /* All errors go to this file; append: behind what an earlier run wrote. */
@@ -40,8 +40,8 @@ MUST_USE bool sheet_errors_to(struct sheet *s, const char *path, bool append, st
 /* Goes on behind a row that was read in an earlier run. */
 MUST_USE bool sheet_go_on(struct sheet *s, int64_t offset, int64_t line, struct err *e);
 /* A hash of the whole content and of the text beside it. */
-MUST_USE bool sheet_fingerprint(const struct sheet *s, const char *beside, char ret[SHEET_FINGERPRINT],
-                                struct err *e);
+MUST_USE bool sheet_fingerprint(const struct sheet *s, const char *beside,
+                                char ret[SHEET_FINGERPRINT], struct err *e);
 
 /* The next row that can be read and is not empty; CSV_RECORD, CSV_END or CSV_FAILED. */
 enum csv_result sheet_next(struct sheet *s, struct err *e);
@@ -50,8 +50,8 @@ struct text sheet_cell(const struct sheet *s, size_t column);
 /* Reports the row. */
 void sheet_refuse(struct sheet *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* The column with this name, or else the only one whose letters and digits are the same; "#3" is the third;
- * SHEET_NONE. */
+/* The column with this name, or else the only one whose letters and digits are the same; "#3" is
+ * the third; SHEET_NONE. */
 size_t sheet_find(const struct sheet *s, const char *name);
 /* True when letters and digits are the same, whatever their case and what stands between. */
 bool sheet_same(const char *a, const char *b);

@@ -20,7 +20,8 @@ static bool
 read_pace(struct ctl *c, uint64_t device, struct device_pace *ret, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(c->store, &r, e, "SELECT " DEVICE_PACE_COLUMNS " FROM devices d WHERE d.id = %" PRIu64,
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT " DEVICE_PACE_COLUMNS " FROM devices d WHERE d.id = %" PRIu64,
                       device)) {
         return false;
     }
@@ -32,8 +33,8 @@ read_pace(struct ctl *c, uint64_t device, struct device_pace *ret, struct err *e
     return found || err_set(e, ERR_GONE, "the device is gone");
 }
 
-/* Tells Redis what the row says now.  *ret_again: the row has changed meanwhile, so that ours may have
- * been the older word and have come last. */
+/* Tells Redis what the row says now.  *ret_again: the row has changed meanwhile, so that ours may
+ * have been the older word and have come last. */
 static bool
 tell_device(struct ctl *c, uint64_t device, bool *ret_again, struct err *e)
 {
@@ -78,7 +79,8 @@ static bool
 read_status(struct ctl *c, uint64_t campaign, char status[STATUS_SIZE], struct err *e)
 {
     struct rows r;
-    if (!store_queryf(c->store, &r, e, "SELECT status FROM campaigns WHERE id = %" PRIu64, campaign)) {
+    if (!store_queryf(c->store, &r, e, "SELECT status FROM campaigns WHERE id = %" PRIu64,
+                      campaign)) {
         return false;
     }
     bool found = rows_next(&r);

@@ -1,5 +1,6 @@
-/* steer.h -- after a row was changed: tells Redis, and notes in the row that it was told.  When Redis is away
- * nothing is lost: producers look for rows of which Redis has not been told, and tell it within seconds. */
+/* steer.h -- after a row was changed: tells Redis, and notes in the row that it was told.  When
+ * Redis is away nothing is lost: producers look for rows of which Redis has not been told, and tell
+ * it within seconds. */
 #ifndef CTL_STEER_H
 #define CTL_STEER_H
 

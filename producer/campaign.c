@@ -37,15 +37,17 @@ static bool
 begin_due(struct producer *p, struct err *e)
 {
     struct ids due;
-    if (!read_ids(p->db, &due, e, "SELECT id FROM campaigns WHERE status = 'scheduled' AND "
-                                  "scheduled_at <= UTC_TIMESTAMP(3) ORDER BY scheduled_at LIMIT 16")) {
+    if (!read_ids(p->db, &due, e,
+                  "SELECT id FROM campaigns WHERE status = 'scheduled' AND "
+                  "scheduled_at <= UTC_TIMESTAMP(3) ORDER BY scheduled_at LIMIT 16")) {
         return false;
     }
     for (size_t i = 0; i < due.n; i++) {
         uint64_t won = 0;
         if (!store_execf(p->db, &won, e,
                          "UPDATE campaigns SET status = 'running', started_at = UTC_TIMESTAMP(3), "
-                         "updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64 " AND status = 'scheduled'",
+                         "updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
+                         " AND status = 'scheduled'",
                          due.id[i])) {
             return false;
         }
@@ -57,14 +59,15 @@ begin_due(struct producer *p, struct err *e)
     return true;
 }
 
-/* --- one batch of an audience -------------------------------------------------------------------------- */
+/* --- one batch of an audience
+ * -------------------------------------------------------------------------- */
 
 struct expansion {
     struct producer *p;
     struct campaign c;
     char niche[64 * 4], target_status[64 * 4];
     uint64_t max_lead, cursor_device, cursor_lead;
-    bool present;   /* the campaign is running and has an audience to write */
+    bool present; /* the campaign is running and has an audience to write */
     bool complete;
     uint64_t inserted;
     struct sql insert;
@@ -76,7 +79,8 @@ read_campaign(struct store *db, struct expansion *x, struct err *e)
 {
     struct rows r;
     if (!store_queryf(db, &r, e,
-                      "SELECT user_id, max_lateness_s, niche, target_status, audience_max_lead, cursor_device, "
+                      "SELECT user_id, max_lateness_s, niche, target_status, audience_max_lead, "
+                      "cursor_device, "
                       "cursor_lead, audience_max_lead IS NULL FROM campaigns WHERE id = %" PRIu64
                       " AND status = 'running' AND expanded_at IS NULL FOR UPDATE",
                       x->c.id)) {
@@ -109,15 +113,17 @@ read_campaign(struct store *db, struct expansion *x, struct err *e)
 
 /* Adds the next leads of one device; moves the cursor.  *ret_more: the batch is full. */
 static bool
-add_leads(struct store *db, struct expansion *x, uint64_t device, uint64_t after, bool *ret_more, struct err *e)
+add_leads(struct store *db, struct expansion *x, uint64_t device, uint64_t after, bool *ret_more,
+          struct err *e)
 {
     struct sql q = {0};
     struct rows r;
     size_t limit = (size_t)x->p->s->expand_batch - x->rows, seen = 0;
     sql_addf(&q,
-             "SELECT l.id, l.phone, l.name, o.id FROM leads l LEFT JOIN opt_outs o ON o.user_id = l.user_id AND "
-             "o.phone = l.phone WHERE l.device_id = %" PRIu64 " AND l.id > %" PRIu64 " AND l.id <= %" PRIu64
-             " AND l.user_id = %" PRIu64,
+             "SELECT l.id, l.phone, l.name, o.id FROM leads l LEFT JOIN opt_outs o ON o.user_id = "
+             "l.user_id AND "
+             "o.phone = l.phone WHERE l.device_id = %" PRIu64 " AND l.id > %" PRIu64
+             " AND l.id <= %" PRIu64 " AND l.user_id = %" PRIu64,
              device, after, x->max_lead, x->c.user);
     if (*x->niche) {
         sql_addf(&q, " AND l.niche = %s", x->niche);
@@ -148,14 +154,17 @@ add_leads(struct store *db, struct expansion *x, uint64_t device, uint64_t after
 }
 
 static bool
-next_devices(struct store *db, const struct expansion *x, uint64_t *devices, size_t *n, struct err *e)
+next_devices(struct store *db, const struct expansion *x, uint64_t *devices, size_t *n,
+             struct err *e)
 {
     struct rows r;
     *n = 0;
     /* A device of another user is no part of this audience, whatever campaign_devices says. */
     if (!store_queryf(db, &r, e,
-                      "SELECT cd.device_id FROM campaign_devices cd JOIN devices d ON d.id = cd.device_id AND "
-                      "d.user_id = %" PRIu64 " AND d.status <> 'removed' WHERE cd.campaign_id = %" PRIu64
+                      "SELECT cd.device_id FROM campaign_devices cd JOIN devices d ON d.id = "
+                      "cd.device_id AND "
+                      "d.user_id = %" PRIu64
+                      " AND d.status <> 'removed' WHERE cd.campaign_id = %" PRIu64
                       " AND cd.device_id > %" PRIu64 " ORDER BY cd.device_id LIMIT %d",
                       x->c.user, x->c.id, x->cursor_device, DEVICES_A_BATCH)) {
         return false;
@@ -192,7 +201,8 @@ gather(struct store *db, struct expansion *x, struct err *e)
     return true;
 }
 
-/* Rows and cursor in one transaction: a producer that dies anywhere is continued without gap or repeat. */
+/* Rows and cursor in one transaction: a producer that dies anywhere is continued without gap or
+ * repeat. */
 static bool
 expand_body(struct store *db, void *arg, struct err *e)
 {
@@ -211,11 +221,13 @@ expand_body(struct store *db, void *arg, struct err *e)
         return false;
     }
     FAULT("expand.inserted");
-    return store_execf(db, NULL, e,
-                       "UPDATE campaigns SET audience_max_lead = %" PRIu64 ", cursor_device = %" PRIu64
-                       ", cursor_lead = %" PRIu64 ", total = total + %" PRIu64
-                       ", expanded_at = IF(%d, UTC_TIMESTAMP(3), NULL), updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64,
-                       x->max_lead, x->cursor_device, x->cursor_lead, x->inserted, x->complete ? 1 : 0, x->c.id);
+    return store_execf(
+        db, NULL, e,
+        "UPDATE campaigns SET audience_max_lead = %" PRIu64 ", cursor_device = %" PRIu64
+        ", cursor_lead = %" PRIu64 ", total = total + %" PRIu64
+        ", expanded_at = IF(%d, UTC_TIMESTAMP(3), NULL), updated_at = UTC_TIMESTAMP(3) WHERE id = "
+        "%" PRIu64,
+        x->max_lead, x->cursor_device, x->cursor_lead, x->inserted, x->complete ? 1 : 0, x->c.id);
 }
 
 static bool
@@ -235,7 +247,8 @@ expand(struct producer *p, uint64_t campaign, uint64_t *ret_rows, struct err *e)
     bool ok = store_transact(p->db, expand_body, &x, e);
     sql_done(&x.insert);
     if (!ok) {
-        return err_wrap(e, "campaign %" PRIu64, campaign); /* the lock goes with the next one or the connection */
+        return err_wrap(e, "campaign %" PRIu64,
+                        campaign); /* the lock goes with the next one or the connection */
     }
     FAULT("expand.committed");
     *ret_rows += x.inserted;
@@ -250,9 +263,10 @@ bool
 campaign_tick(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
     struct ids open;
-    if (!begin_due(p, e) || !read_ids(p->db, &open, e,
-                                      "SELECT id FROM campaigns WHERE status = 'running' AND expanded_at IS NULL "
-                                      "ORDER BY scheduled_at LIMIT 16")) {
+    if (!begin_due(p, e) ||
+        !read_ids(p->db, &open, e,
+                  "SELECT id FROM campaigns WHERE status = 'running' AND expanded_at IS NULL "
+                  "ORDER BY scheduled_at LIMIT 16")) {
         return false;
     }
     for (size_t i = 0; i < open.n; i++) {

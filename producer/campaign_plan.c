@@ -9,12 +9,15 @@ void
 campaign_plan_begin(struct sql *q)
 {
     sql_clear(q);
-    sql_text(q, "INSERT IGNORE INTO broadcast_messages (job_id, user_id, device_id, kind, campaign_id, lead_id, "
-                "recipient_phone, recipient_name, scheduled_at, expires_at, created_at, updated_at) VALUES ");
+    sql_text(q, "INSERT IGNORE INTO broadcast_messages (job_id, user_id, device_id, kind, "
+                "campaign_id, lead_id, "
+                "recipient_phone, recipient_name, scheduled_at, expires_at, created_at, "
+                "updated_at) VALUES ");
 }
 
 void
-campaign_plan_row(struct sql *q, const struct campaign *c, const struct audience_lead *l, bool first)
+campaign_plan_row(struct sql *q, const struct campaign *c, const struct audience_lead *l,
+                  bool first)
 {
     char id[JOB_ID_SIZE];
     sql_text(q, first ? "(" : ",(");

@@ -1,6 +1,7 @@
-/* dispatch.c -- due rows become jobs, in three steps that survive the death of the producer after each:
- * claimed rows are staged in Redis, called queued in MySQL by compare-and-set, and activated.  Many
- * devices share a transaction and a round trip; at most one claim of `claim_batch` rows is in hand. */
+/* dispatch.c -- due rows become jobs, in three steps that survive the death of the producer after
+ * each: claimed rows are staged in Redis, called queued in MySQL by compare-and-set, and activated.
+ * Many devices share a transaction and a round trip; at most one claim of `claim_batch` rows is in
+ * hand. */
 #include "producer/campaign_plan.h"
 #include "producer/producer.h"
 #include "shared/clock.h"
@@ -10,11 +11,18 @@
 #include "shared/log.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEVICES_A_PASS = 500, CALL_ITEMS = 50, FULL_REST_MS = 2000, EMPTY_REST_MS = 1000, LATER_MS = 2000 };
+#include <jansson.h>
+
+enum {
+    DEVICES_A_PASS = 500,
+    CALL_ITEMS = 50,
+    FULL_REST_MS = 2000,
+    EMPTY_REST_MS = 1000,
+    LATER_MS = 2000
+};
 
 struct target {
     uint64_t device;
@@ -25,7 +33,8 @@ struct target {
 };
 
 /* What the rows of one claim have in common, from campaigns. */
-struct template {
+struct template
+{
     uint64_t campaign;
     char *content;
     int64_t gap_min, gap_max, batch_size, batch_pause;
@@ -42,11 +51,12 @@ struct pass {
     size_t n_items;
     char token[64];
     bool skip_locked;
-    struct sql ids;          /* "1,2,3" of the claim in hand */
+    struct sql ids; /* "1,2,3" of the claim in hand */
     uint64_t jobs;
 };
 
-/* --- resting devices ----------------------------------------------------------------------------------- */
+/* --- resting devices
+ * ----------------------------------------------------------------------------------- */
 
 static struct resting *
 resting_slot(struct producer *p, uint64_t device)
@@ -67,7 +77,8 @@ rest(struct producer *p, uint64_t device, int64_t ms)
     *resting_slot(p, device) = (struct resting){device, clock_mono_ms() + ms};
 }
 
-/* --- targets: devices, their pace and their room -------------------------------------------------------- */
+/* --- targets: devices, their pace and their room
+ * -------------------------------------------------------- */
 
 static void
 targets_done(struct pass *x)
@@ -86,7 +97,8 @@ read_targets(struct pass *x, const uint64_t *devices, size_t n, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT d.id, d.sender, d.sender_ref, " DEVICE_PACE_COLUMNS " FROM devices d WHERE d.id IN (");
+    sql_text(&q, "SELECT d.id, d.sender, d.sender_ref, " DEVICE_PACE_COLUMNS
+                 " FROM devices d WHERE d.id IN (");
     for (size_t i = 0; i < n; i++) {
         sql_text(&q, i ? "," : "");
         sql_uint(&q, devices[i]);
@@ -144,13 +156,15 @@ read_rooms(struct pass *x)
         open[p]->index[open[p]->n++] = i;
     }
     for (size_t k = 0; k < n_calls; k++) {
-        queue_probe(q, calls[k]->partition, false, calls[k]->devices, calls[k]->n, NULL, 0, on_probe, calls[k]);
+        queue_probe(q, calls[k]->partition, false, calls[k]->devices, calls[k]->n, NULL, 0,
+                    on_probe, calls[k]);
     }
     queue_wait(q);
     for (size_t k = 0; k < n_calls; k++) {
         struct probe_call *c = calls[k];
         for (size_t i = 0; i < c->n; i++) {
-            x->targets[c->index[i]].room = plan_room(x->p->s->window, c->devices[i].known, c->devices[i].paused, !c->failed);
+            x->targets[c->index[i]].room =
+                plan_room(x->p->s->window, c->devices[i].known, c->devices[i].paused, !c->failed);
         }
         free(c);
     }
@@ -180,7 +194,8 @@ keep_roomy(struct pass *x)
     x->n_targets = kept;
 }
 
-/* --- the claim ----------------------------------------------------------------------------------------- */
+/* --- the claim
+ * ----------------------------------------------------------------------------------------- */
 
 struct claim {
     struct pass *x;
@@ -196,7 +211,8 @@ add_candidates(const struct claim *c, struct sql *q)
     for (size_t i = 0; i < c->n_targets; i++) {
         sql_text(q, i ? " UNION ALL (" : "(");
         sql_addf(q,
-                 "SELECT id FROM broadcast_messages FORCE INDEX (messages_claim) WHERE status = 'pending' AND "
+                 "SELECT id FROM broadcast_messages FORCE INDEX (messages_claim) WHERE status = "
+                 "'pending' AND "
                  "device_id = %" PRIu64 " AND scheduled_at <= UTC_TIMESTAMP(3)",
                  c->targets[i].device);
         sql_text(q, c->paused);
@@ -212,8 +228,8 @@ by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Both dialects: find ids, then the compare-and-set by id, in id order so that claims cannot deadlock with
- * one another.  With SKIP LOCKED other producers' rows are not even looked at. */
+/* Both dialects: find ids, then the compare-and-set by id, in id order so that claims cannot
+ * deadlock with one another.  With SKIP LOCKED other producers' rows are not even looked at. */
 static bool
 claim_body(struct store *db, void *arg, struct err *e)
 {
@@ -241,9 +257,11 @@ claim_body(struct store *db, void *arg, struct err *e)
     }
     free(list);
     if (n) {
-        sql_text(&q, "UPDATE broadcast_messages SET status = 'processing', gen = gen + 1, processing_worker_id = ");
+        sql_text(&q, "UPDATE broadcast_messages SET status = 'processing', gen = gen + 1, "
+                     "processing_worker_id = ");
         sql_str(&q, c->x->token);
-        sql_text(&q, ", processing_started_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3) WHERE id IN (");
+        sql_text(&q, ", processing_started_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3) "
+                     "WHERE id IN (");
         sql_text(&q, ids->text.data);
         sql_text(&q, ") AND status = 'pending'");
         ok = store_exec(db, &q, &c->rows, NULL, e);
@@ -258,7 +276,8 @@ read_paused(struct producer *p, struct buf *ret, struct err *e)
 {
     struct rows r;
     if (!store_queryf(p->db, &r, e,
-                      "SELECT id FROM campaigns WHERE status = 'paused' UNION ALL SELECT id FROM campaigns WHERE "
+                      "SELECT id FROM campaigns WHERE status = 'paused' UNION ALL SELECT id FROM "
+                      "campaigns WHERE "
                       "status = 'cancelled' AND finished_at IS NULL")) {
         return false;
     }
@@ -273,7 +292,8 @@ read_paused(struct producer *p, struct buf *ret, struct err *e)
     return true;
 }
 
-/* --- rows -> jobs -------------------------------------------------------------------------------------- */
+/* --- rows -> jobs
+ * -------------------------------------------------------------------------------------- */
 
 static const struct template *
 find_template(const struct pass *x, uint64_t campaign)
@@ -297,8 +317,10 @@ read_templates(struct pass *x, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT c.id, c.content, c.min_gap_ms, c.max_gap_ms, c.batch_size, c.batch_pause_ms FROM campaigns c "
-                 "WHERE c.id IN (SELECT DISTINCT campaign_id FROM broadcast_messages WHERE id IN (");
+    sql_text(&q,
+             "SELECT c.id, c.content, c.min_gap_ms, c.max_gap_ms, c.batch_size, c.batch_pause_ms "
+             "FROM campaigns c "
+             "WHERE c.id IN (SELECT DISTINCT campaign_id FROM broadcast_messages WHERE id IN (");
     sql_text(&q, x->ids.text.data);
     sql_text(&q, "))");
     bool ok = store_query(x->p->db, &q, &r, e);
@@ -312,7 +334,8 @@ read_templates(struct pass *x, struct err *e)
         }
         VEC_GROW(x->templates, x->n_templates, x->cap_templates);
         x->templates[x->n_templates++] = (struct template){
-            rows_uint(&r, 0), xstrdup(rows_str(&r, 1)), int_or(&r, 2), int_or(&r, 3), int_or(&r, 4), int_or(&r, 5),
+            rows_uint(&r, 0), xstrdup(rows_str(&r, 1)), int_or(&r, 2), int_or(&r, 3), int_or(&r, 4),
+            int_or(&r, 5),
         };
     }
     rows_done(&r);
@@ -340,7 +363,8 @@ text(const char *s)
     return (struct job_text){s, strlen(s)};
 }
 
-/* A lead's attributes are a JSON object of strings, numbers and booleans; anything else in it is left out. */
+/* A lead's attributes are a JSON object of strings, numbers and booleans; anything else in it is
+ * left out. */
 static json_t *
 add_attributes(struct job *j, const char *attributes)
 {
@@ -353,7 +377,8 @@ add_attributes(struct job *j, const char *attributes)
             break;
         }
         if (!json_is_string(v)) {
-            char *s = json_is_number(v) || json_is_boolean(v) ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
+            char *s =
+                json_is_number(v) || json_is_boolean(v) ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
             if (!s || json_object_set_new(object, key, json_string(s)) != 0) {
                 free(s);
                 continue;
@@ -374,7 +399,10 @@ build_item(struct pass *x, const struct rows *r, size_t k)
     struct queue_push *item = &x->items[k];
     struct target *t = find_target(x, rows_uint(r, 2));
     const struct template *c = find_template(x, rows_uint(r, 4));
-    *item = (struct queue_push){.row = rows_uint(r, 0), .device = rows_uint(r, 2), .gen = (uint32_t)rows_uint(r, 3), .order = k};
+    *item = (struct queue_push){.row = rows_uint(r, 0),
+                                .device = rows_uint(r, 2),
+                                .gen = (uint32_t)rows_uint(r, 3),
+                                .order = k};
     (void)snprintf(item->id, sizeof item->id, "%s", rows_str(r, 1));
     (void)campaign_source(rows_uint(r, 4), item->source);
     item->expires_in_ms = rows_int(r, 8);
@@ -387,7 +415,9 @@ build_item(struct pass *x, const struct rows *r, size_t k)
         .device_ref = text(t ? t->sender_ref : ""),
         .recipient = text(rows_str(r, 6)),
         .name = text(rows_str(r, 7)),
-        .content = text(r->field[10] ? rows_str(r, 10) : c ? c->content : ""),
+        .content = text(r->field[10] ? rows_str(r, 10)
+                        : c          ? c->content
+                                     : ""),
         .gap_min_ms = c ? c->gap_min : -1,
         .gap_max_ms = c ? c->gap_max : -1,
         .batch_size = c ? c->batch_size : -1,
@@ -409,10 +439,13 @@ read_jobs(struct pass *x, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT m.id, m.job_id, m.device_id, m.gen, m.campaign_id, m.attempt, m.recipient_phone, "
-                 "m.recipient_name, IF(m.expires_at IS NULL, 0, GREATEST(1, TIMESTAMPDIFF(MICROSECOND, "
-                 "UTC_TIMESTAMP(3), m.expires_at) DIV 1000)), m.user_id, m.content, l.attributes FROM broadcast_messages m "
-                 "LEFT JOIN leads l ON l.id = m.lead_id WHERE m.id IN (");
+    sql_text(
+        &q,
+        "SELECT m.id, m.job_id, m.device_id, m.gen, m.campaign_id, m.attempt, m.recipient_phone, "
+        "m.recipient_name, IF(m.expires_at IS NULL, 0, GREATEST(1, TIMESTAMPDIFF(MICROSECOND, "
+        "UTC_TIMESTAMP(3), m.expires_at) DIV 1000)), m.user_id, m.content, l.attributes FROM "
+        "broadcast_messages m "
+        "LEFT JOIN leads l ON l.id = m.lead_id WHERE m.id IN (");
     sql_text(&q, x->ids.text.data);
     sql_text(&q, ") AND m.status = 'processing' AND m.processing_worker_id = ");
     sql_str(&q, x->token);
@@ -445,7 +478,8 @@ jobs_done(struct pass *x)
     x->n_items = 0;
 }
 
-/* --- stage, queued, activate --------------------------------------------------------------------------- */
+/* --- stage, queued, activate
+ * --------------------------------------------------------------------------- */
 
 struct verb_call {
     struct queue_push *items;
@@ -461,7 +495,8 @@ on_stage(void *arg, const struct err *e)
     }
 }
 
-/* Items are in order of device; those of one partition are brought together, then sent CALL_ITEMS a call. */
+/* Items are in order of device; those of one partition are brought together, then sent CALL_ITEMS a
+ * call. */
 static int
 by_partition(const void *a, const void *b, void *arg)
 {
@@ -485,7 +520,8 @@ each_call(struct pass *x, bool activate)
     for (size_t i = 0; i < x->n_items;) {
         size_t n = 1;
         unsigned p = queue_partition(q, x->items[i].device);
-        while (i + n < x->n_items && n < CALL_ITEMS && queue_partition(q, x->items[i + n].device) == p) {
+        while (i + n < x->n_items && n < CALL_ITEMS &&
+               queue_partition(q, x->items[i + n].device) == p) {
             n++;
         }
         struct verb_call *c = &calls[n_calls++];
@@ -539,16 +575,19 @@ is_later(const struct queue_push *item)
 }
 
 static bool
-give_back(struct pass *x, bool (*wanted)(const struct queue_push *), int64_t later_ms, struct err *e)
+give_back(struct pass *x, bool (*wanted)(const struct queue_push *), int64_t later_ms,
+          struct err *e)
 {
     struct sql q = {0};
     uint64_t n = 0;
     bool ok = true;
-    sql_addf(&q,
-             "UPDATE broadcast_messages SET status = 'pending', scheduled_at = scheduled_at + INTERVAL IF(%" PRId64
-             " > 0, GREATEST(0, TIMESTAMPDIFF(MICROSECOND, scheduled_at, UTC_TIMESTAMP(3)) + %" PRId64
-             " * 1000), 0) MICROSECOND, updated_at = UTC_TIMESTAMP(3) WHERE id IN (",
-             later_ms, later_ms);
+    sql_addf(
+        &q,
+        "UPDATE broadcast_messages SET status = 'pending', scheduled_at = scheduled_at + INTERVAL "
+        "IF(%" PRId64
+        " > 0, GREATEST(0, TIMESTAMPDIFF(MICROSECOND, scheduled_at, UTC_TIMESTAMP(3)) + %" PRId64
+        " * 1000), 0) MICROSECOND, updated_at = UTC_TIMESTAMP(3) WHERE id IN (",
+        later_ms, later_ms);
     if (add_item_ids(x, &q, wanted)) {
         sql_addf(&q, ") AND status = 'processing' AND processing_worker_id = %s", x->token);
         ok = store_exec(x->p->db, &q, &n, NULL, e);
@@ -558,7 +597,8 @@ give_back(struct pass *x, bool (*wanted)(const struct queue_push *), int64_t lat
     return ok;
 }
 
-/* Those that are queued by this very token afterwards take part in activate; all others are skipped. */
+/* Those that are queued by this very token afterwards take part in activate; all others are
+ * skipped. */
 static bool
 read_queued(struct pass *x, struct err *e)
 {
@@ -634,13 +674,15 @@ push(struct pass *x, struct err *e)
     return give_back(x, is_returned, 0, e) && give_back(x, is_later, LATER_MS, e);
 }
 
-/* --- the pass ------------------------------------------------------------------------------------------ */
+/* --- the pass
+ * ------------------------------------------------------------------------------------------ */
 
 static bool
 claim_and_push(struct pass *x, struct claim *c, struct err *e)
 {
     struct producer *p = x->p;
-    (void)snprintf(x->token, sizeof x->token, "%.40s-%" PRIu64, strchr(p->name, '/') + 1, ++p->claims);
+    (void)snprintf(x->token, sizeof x->token, "%.40s-%" PRIu64, strchr(p->name, '/') + 1,
+                   ++p->claims);
     if (!store_transact(p->db, claim_body, c, e)) {
         return err_wrap(e, "claim");
     }
@@ -663,7 +705,8 @@ claim_all(struct pass *x, struct err *e)
         rooms[i] = x->targets[i].room;
     }
     for (size_t at = 0; ok && at < x->n_targets && !program_stopping;) {
-        struct claim c = {.x = x, .targets = x->targets + at, .paused = paused.data ? paused.data : ""};
+        struct claim c = {
+            .x = x, .targets = x->targets + at, .paused = paused.data ? paused.data : ""};
         c.n_targets = plan_claim(rooms, x->n_targets, at, x->p->s->claim_batch);
         for (size_t i = 0; i < c.n_targets; i++) {
             c.targets[i].room = rooms[at + i];
@@ -706,10 +749,12 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jo
 }
 
 static bool
-dispatch_list(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jobs, struct err *e)
+dispatch_list(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jobs,
+              struct err *e)
 {
     for (size_t at = 0; at < n && !program_stopping; at += DEVICES_A_PASS) {
-        if (!dispatch(p, devices + at, n - at < DEVICES_A_PASS ? n - at : DEVICES_A_PASS, ret_jobs, e)) {
+        if (!dispatch(p, devices + at, n - at < DEVICES_A_PASS ? n - at : DEVICES_A_PASS, ret_jobs,
+                      e)) {
             return false;
         }
     }
@@ -741,10 +786,11 @@ bool
 dispatch_sweep(struct producer *p, uint64_t *ret_jobs, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(p->db, &r, e,
-                      "SELECT d.id FROM devices d WHERE d.status = 'active' AND EXISTS (SELECT 1 FROM "
-                      "broadcast_messages m WHERE m.status = 'pending' AND m.device_id = d.id AND "
-                      "m.scheduled_at <= UTC_TIMESTAMP(3)) ORDER BY d.id")) {
+    if (!store_queryf(
+            p->db, &r, e,
+            "SELECT d.id FROM devices d WHERE d.status = 'active' AND EXISTS (SELECT 1 FROM "
+            "broadcast_messages m WHERE m.status = 'pending' AND m.device_id = d.id AND "
+            "m.scheduled_at <= UTC_TIMESTAMP(3)) ORDER BY d.id")) {
         return false;
     }
     uint64_t *devices = xcalloc((size_t)r.count, sizeof *devices);

@@ -5,8 +5,9 @@
 #include "shared/http_server.h"
 #include "shared/log.h"
 
-#include <ev.h>
 #include <stddef.h>
+
+#include <ev.h>
 
 enum { IDLE_MS = 100 };
 
@@ -16,11 +17,16 @@ static const struct conf_key keys[] = {
     PROGRAM_MYSQL_KEYS(struct settings),
     {"claim_dialect", CONF_WORD, KEY(dialect), "auto", "auto|update-then-select|skip-locked", 0,
      "how due rows are claimed; auto: by the server's version"},
-    {"window", CONF_INT, KEY(window), "200", "1..5000", 0, "jobs of one device that Redis holds at most"},
-    {"poll_min", CONF_MS, KEY(poll_min), "250ms", "10..60000", 0, "wait between sweeps while there is work"},
-    {"poll_max", CONF_MS, KEY(poll_max), "5s", "10..600000", 0, "wait between sweeps of an idle fleet"},
-    {"claim_batch", CONF_INT, KEY(claim_batch), "500", "1..5000", 0, "rows claimed in one transaction"},
-    {"expand_batch", CONF_INT, KEY(expand_batch), "1000", "1..5000", 0, "rows of an audience written in one transaction"},
+    {"window", CONF_INT, KEY(window), "200", "1..5000", 0,
+     "jobs of one device that Redis holds at most"},
+    {"poll_min", CONF_MS, KEY(poll_min), "250ms", "10..60000", 0,
+     "wait between sweeps while there is work"},
+    {"poll_max", CONF_MS, KEY(poll_max), "5s", "10..600000", 0,
+     "wait between sweeps of an idle fleet"},
+    {"claim_batch", CONF_INT, KEY(claim_batch), "500", "1..5000", 0,
+     "rows claimed in one transaction"},
+    {"expand_batch", CONF_INT, KEY(expand_batch), "1000", "1..5000", 0,
+     "rows of an audience written in one transaction"},
     {"steer_interval", CONF_MS, KEY(steer_interval), "500ms", "10..60000", 0,
      "how often pauses, cancellations and new paces are passed on to Redis"},
     {0},
@@ -73,7 +79,8 @@ set_up(struct producer *p, struct err *e)
     struct settings *s = p->s;
     struct queue_config qc = program_queue(&s->program, p->name);
     struct queue_events events = {program_on_link, NULL, p};
-    return program_store(&s->mysql, (int)s->dialect, &p->db, e) && queue_open(p->loop, &qc, &events, &p->q, e);
+    return program_store(&s->mysql, (int)s->dialect, &p->db, e) &&
+           queue_open(p->loop, &qc, &events, &p->q, e);
 }
 
 int
@@ -83,9 +90,10 @@ main(int argc, char **argv)
     struct conf c = {0};
     struct err e = {0};
     struct http_server *http = NULL;
-    enum conf_result r =
-        conf_load(&c, keys, &s, "paceline-producer",
-                  "Turns due campaigns into rows and due rows into jobs, one Redis stream per device.", NULL, NULL, argc, argv);
+    enum conf_result r = conf_load(
+        &c, keys, &s, "paceline-producer",
+        "Turns due campaigns into rows and due rows into jobs, one Redis stream per device.", NULL,
+        NULL, argc, argv);
     if (r != CONF_RUN) {
         return r == CONF_EXIT_OK ? 0 : 2;
     }
@@ -95,13 +103,14 @@ main(int argc, char **argv)
     }
     int code = 0;
     program_catch_signals();
-    if (!program_name("producer", s.program.name, p.name, &e) || !program_start("producer", &s.program, &http, &e) ||
-        !set_up(&p, &e)) {
+    if (!program_name("producer", s.program.name, p.name, &e) ||
+        !program_start("producer", &s.program, &http, &e) || !set_up(&p, &e)) {
         log_error("cannot_start", "why", LOG_S(e.text));
         code = 2;
     } else {
-        struct program_gauges gauges = {&producer_metrics[M_REDIS_UP], &producer_metrics[M_MYSQL_UP],
-                                        &producer_metrics[M_DEADLOCKS], &producer_metrics[M_STATEMENTS]};
+        struct program_gauges gauges = {
+            &producer_metrics[M_REDIS_UP], &producer_metrics[M_MYSQL_UP],
+            &producer_metrics[M_DEADLOCKS], &producer_metrics[M_STATEMENTS]};
         code = program_run(p.loop, p.q, p.db, p.name, IDLE_MS, &gauges, cycle, &p);
     }
     queue_close(p.q);

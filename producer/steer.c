@@ -1,6 +1,6 @@
-/* steer.c -- Redis is told what MySQL says: campaigns paused, resumed, cancelled; devices paused or paced anew.
- * Whoever changes a row may tell Redis itself at once (the paceline command does); this catches the rest,
- * including a change made by hand and a teller that died between the two. */
+/* steer.c -- Redis is told what MySQL says: campaigns paused, resumed, cancelled; devices paused or
+ * paced anew. Whoever changes a row may tell Redis itself at once (the paceline command does); this
+ * catches the rest, including a change made by hand and a teller that died between the two. */
 #include "producer/campaign_plan.h"
 #include "producer/producer.h"
 #include "shared/device.h"
@@ -36,15 +36,20 @@ read_campaigns(struct store *db, struct campaign_steer *list, size_t *n, struct 
 {
     struct rows r;
     *n = 0;
-    if (!store_queryf(db, &r, e,
-                      "SELECT id, status, 'paused' FROM campaigns WHERE status = 'paused' AND steered <> 'paused' UNION ALL "
-                      "SELECT id, status, IF(finished_at IS NULL, 'cancelled', 'none') FROM campaigns WHERE status = "
-                      "'cancelled' AND steered IN ('none', 'paused') AND finished_at IS NULL UNION ALL "
-                      "SELECT id, status, 'none' FROM campaigns WHERE status = 'cancelled' AND steered = 'cancelled' AND "
-                      "finished_at IS NOT NULL UNION ALL "
-                      "SELECT id, status, 'none' FROM campaigns WHERE status IN ('draft', 'scheduled', 'running', 'finished') "
-                      "AND steered IN ('paused', 'cancelled') LIMIT %d",
-                      STEER_MAX)) {
+    if (!store_queryf(
+            db, &r, e,
+            "SELECT id, status, 'paused' FROM campaigns WHERE status = 'paused' AND steered <> "
+            "'paused' UNION ALL "
+            "SELECT id, status, IF(finished_at IS NULL, 'cancelled', 'none') FROM campaigns WHERE "
+            "status = "
+            "'cancelled' AND steered IN ('none', 'paused') AND finished_at IS NULL UNION ALL "
+            "SELECT id, status, 'none' FROM campaigns WHERE status = 'cancelled' AND steered = "
+            "'cancelled' AND "
+            "finished_at IS NOT NULL UNION ALL "
+            "SELECT id, status, 'none' FROM campaigns WHERE status IN ('draft', 'scheduled', "
+            "'running', 'finished') "
+            "AND steered IN ('paused', 'cancelled') LIMIT %d",
+            STEER_MAX)) {
         return false;
     }
     while (rows_next(&r)) {
@@ -68,16 +73,18 @@ steer_campaigns(struct producer *p, struct err *e)
     for (size_t i = 0; i < n; i++) {
         char source[24];
         FAULT("steer.noted");
-        queue_steer_source(p->q, campaign_source(list[i].id, source), list[i].wanted, on_told, &list[i].told);
+        queue_steer_source(p->q, campaign_source(list[i].id, source), list[i].wanted, on_told,
+                           &list[i].told);
     }
     queue_wait(p->q);
     for (size_t i = 0; i < n; i++) {
         if (list[i].told.failed) {
             continue; /* again at the next tick */
         }
-        log_info("campaign_steered", "campaign", LOG_I(list[i].id), "status", LOG_S(list[i].status), "redis",
-                 LOG_S(list[i].wanted));
-        if (!store_execf(p->db, NULL, e, "UPDATE campaigns SET steered = %s WHERE id = %" PRIu64 " AND status = %s",
+        log_info("campaign_steered", "campaign", LOG_I(list[i].id), "status", LOG_S(list[i].status),
+                 "redis", LOG_S(list[i].wanted));
+        if (!store_execf(p->db, NULL, e,
+                         "UPDATE campaigns SET steered = %s WHERE id = %" PRIu64 " AND status = %s",
                          list[i].wanted, list[i].id, list[i].status)) {
             return false;
         }
@@ -98,7 +105,8 @@ steer_devices(struct producer *p, struct err *e)
     size_t n = 0;
     struct rows r;
     if (!store_queryf(p->db, &r, e,
-                      "SELECT d.id, " DEVICE_PACE_COLUMNS " FROM devices d WHERE d.unsteered = 1 ORDER BY d.id LIMIT %d",
+                      "SELECT d.id, " DEVICE_PACE_COLUMNS
+                      " FROM devices d WHERE d.unsteered = 1 ORDER BY d.id LIMIT %d",
                       STEER_MAX)) {
         return false;
     }
@@ -131,11 +139,14 @@ steer_tick(struct producer *p, struct err *e)
     return steer_campaigns(p, e) && steer_devices(p, e);
 }
 
-/* --- rows that will not go ----------------------------------------------------------------------------- */
+/* --- rows that will not go
+ * ----------------------------------------------------------------------------- */
 
-/* Looks first and writes by id: an UPDATE over a range would wait for, and deadlock with, the claims in it. */
+/* Looks first and writes by id: an UPDATE over a range would wait for, and deadlock with, the
+ * claims in it. */
 static bool
-skip_rows(struct producer *p, enum producer_metric m, uint64_t *ret_rows, const char *where, const char *why, struct err *e)
+skip_rows(struct producer *p, enum producer_metric m, uint64_t *ret_rows, const char *where,
+          const char *why, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
@@ -147,7 +158,8 @@ skip_rows(struct producer *p, enum producer_metric m, uint64_t *ret_rows, const 
     if (ok && r.count) {
         sql_clear(&q);
         sql_addf(&q,
-                 "UPDATE broadcast_messages SET status = 'skipped', error_class = %s, updated_at = UTC_TIMESTAMP(3) WHERE id IN (",
+                 "UPDATE broadcast_messages SET status = 'skipped', error_class = %s, updated_at = "
+                 "UTC_TIMESTAMP(3) WHERE id IN (",
                  why);
         for (bool first = true; rows_next(&r); first = false) {
             sql_text(&q, first ? "" : ",");
@@ -167,7 +179,9 @@ static bool
 skip_cancelled(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(p->db, &r, e, "SELECT id FROM campaigns WHERE status = 'cancelled' AND finished_at IS NULL LIMIT 100")) {
+    if (!store_queryf(p->db, &r, e,
+                      "SELECT id FROM campaigns WHERE status = 'cancelled' AND finished_at IS NULL "
+                      "LIMIT 100")) {
         return false;
     }
     bool ok = true;
@@ -185,15 +199,17 @@ static bool
 skip_offline(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(p->db, &r, e,
-                      "SELECT id FROM devices WHERE status = 'offline' AND when_offline = 'skip' UNION ALL "
-                      "SELECT id FROM devices WHERE status = 'removed'")) {
+    if (!store_queryf(
+            p->db, &r, e,
+            "SELECT id FROM devices WHERE status = 'offline' AND when_offline = 'skip' UNION ALL "
+            "SELECT id FROM devices WHERE status = 'removed'")) {
         return false;
     }
     bool ok = true;
     while (ok && rows_next(&r)) {
         char where[96];
-        (void)snprintf(where, sizeof where, "device_id = %" PRIu64 " AND scheduled_at <= UTC_TIMESTAMP(3)",
+        (void)snprintf(where, sizeof where,
+                       "device_id = %" PRIu64 " AND scheduled_at <= UTC_TIMESTAMP(3)",
                        rows_uint(&r, 0));
         ok = skip_rows(p, M_EXPIRED, ret_rows, where, "device-offline", e);
     }

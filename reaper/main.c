@@ -1,13 +1,15 @@
-/* main.c -- the reaper: outcomes from Redis to MySQL, leases of the dead, repair of every disagreement. */
+/* main.c -- the reaper: outcomes from Redis to MySQL, leases of the dead, repair of every
+ * disagreement. */
 #include "reaper/reaper.h"
 #include "shared/clock.h"
 #include "shared/conf.h"
 #include "shared/http_server.h"
 #include "shared/log.h"
 
-#include <ev.h>
 #include <stddef.h>
 #include <stdlib.h>
+
+#include <ev.h>
 
 enum { IDLE_MS = 50 };
 
@@ -15,23 +17,30 @@ enum { IDLE_MS = 50 };
 static const struct conf_key keys[] = {
     PROGRAM_KEYS(struct settings, "info"),
     PROGRAM_MYSQL_KEYS(struct settings),
-    {"lease", CONF_MS, KEY(lease), "5s", "200..600000", 0, "the workers' lease, for leases that have to be made anew"},
-    {"sweep", CONF_MS, KEY(sweep), "500ms", "10..60000", 0, "how often expired leases are looked for"},
+    {"lease", CONF_MS, KEY(lease), "5s", "200..600000", 0,
+     "the workers' lease, for leases that have to be made anew"},
+    {"sweep", CONF_MS, KEY(sweep), "500ms", "10..60000", 0,
+     "how often expired leases are looked for"},
     {"confirm", CONF_MS, KEY(confirm), "2s", "0..600000", 0,
      "how long a lease must be seen expired before it is ended; above the workers' renew"},
-    {"settle_batch", CONF_INT, KEY(settle_batch), "500", "1..5000", 0, "results written in one transaction"},
+    {"settle_batch", CONF_INT, KEY(settle_batch), "500", "1..5000", 0,
+     "results written in one transaction"},
     {"claim_lease", CONF_MS, KEY(claim_lease), "60s", "100..3600000", 0,
      "how long a producer may hold rows that it has claimed"},
-    {"fresh_age", CONF_MS, KEY(fresh_age), "15s", "100..3600000", 0, "age at which a queued row is compared with Redis"},
+    {"fresh_age", CONF_MS, KEY(fresh_age), "15s", "100..3600000", 0,
+     "age at which a queued row is compared with Redis"},
     {"audit_interval", CONF_MS, KEY(audit_interval), "10m", "100..86400000", 0,
      "how often every queued row and every device in Redis is compared again"},
-    {"retry_base", CONF_MS, KEY(retry_base), "30s", "10..86400000", 0, "wait before the second attempt; doubles from there"},
-    {"retry_cap", CONF_MS, KEY(retry_cap), "1h", "10..604800000", 0, "longest wait between two attempts"},
+    {"retry_base", CONF_MS, KEY(retry_base), "30s", "10..86400000", 0,
+     "wait before the second attempt; doubles from there"},
+    {"retry_cap", CONF_MS, KEY(retry_cap), "1h", "10..604800000", 0,
+     "longest wait between two attempts"},
     {"resend_after", CONF_MS, KEY(resend_after), "60s", "0..604800000", 0,
      "how long an unknown outcome waits for late evidence before its campaign's policy acts"},
     {"recovery_grace", CONF_MS, KEY(recovery_grace), "15s", "0..3600000", 0,
      "how long a partition that lost data waits for a worker's report"},
-    {"progress_interval", CONF_MS, KEY(progress_interval), "1s", "10..3600000", 0, "how often campaigns are counted, at most"},
+    {"progress_interval", CONF_MS, KEY(progress_interval), "1s", "10..3600000", 0,
+     "how often campaigns are counted, at most"},
     {0},
 };
 
@@ -52,7 +61,8 @@ single_steps(struct reaper *r, struct err *e)
         ok = progress_pass(r, e);
         /* Counting takes at most a twentieth of our time, however large the campaigns. */
         int64_t took = clock_mono_ms() - began;
-        r->next_progress = began + (20 * took > r->s->progress_interval ? 20 * took : r->s->progress_interval);
+        r->next_progress =
+            began + (20 * took > r->s->progress_interval ? 20 * took : r->s->progress_interval);
     }
     return ok && store_unlock(r->db, "paceline-reconcile", e);
 }
@@ -122,10 +132,10 @@ main(int argc, char **argv)
     struct conf c = {0};
     struct err e = {0};
     struct http_server *http = NULL;
-    enum conf_result result = conf_load(
-        &c, keys, &s, "paceline-reaper",
-        "Writes outcomes back to MySQL, ends the leases of dead workers, repairs what MySQL and Redis disagree on.", NULL,
-        NULL, argc, argv);
+    enum conf_result result = conf_load(&c, keys, &s, "paceline-reaper",
+                                        "Writes outcomes back to MySQL, ends the leases of dead "
+                                        "workers, repairs what MySQL and Redis disagree on.",
+                                        NULL, NULL, argc, argv);
     if (result != CONF_RUN) {
         return result == CONF_EXIT_OK ? 0 : 2;
     }
@@ -135,12 +145,13 @@ main(int argc, char **argv)
     }
     int code = 0;
     program_catch_signals();
-    if (!program_name("reaper", s.program.name, r.name, &e) || !program_start("reaper", &s.program, &http, &e) ||
-        !set_up(&r, &e)) {
+    if (!program_name("reaper", s.program.name, r.name, &e) ||
+        !program_start("reaper", &s.program, &http, &e) || !set_up(&r, &e)) {
         log_error("cannot_start", "why", LOG_S(e.text));
         code = 2;
     } else {
-        struct program_gauges gauges = {&reaper_metrics[M_REDIS_UP], &reaper_metrics[M_MYSQL_UP], &reaper_metrics[M_DEADLOCKS],
+        struct program_gauges gauges = {&reaper_metrics[M_REDIS_UP], &reaper_metrics[M_MYSQL_UP],
+                                        &reaper_metrics[M_DEADLOCKS],
                                         &reaper_metrics[M_STATEMENTS]};
         code = program_run(r.loop, r.q, r.db, r.name, IDLE_MS, &gauges, cycle, &r);
     }

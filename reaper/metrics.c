@@ -10,9 +10,14 @@
     {                                                                                              \
         .name = (n), .help = (h), .type = METRIC_GAUGE                                             \
     }
-#define SETTLED(word) COUNTER("paceline_settled_total", "status=\"" word "\"", "Rows written with this status.")
-#define RECLAIM(word) COUNTER("paceline_reclaims_total", "reason=\"" word "\"", "Leases ended after their worker fell silent.")
-#define REPAIR(word)  COUNTER("paceline_repairs_total", "to=\"" word "\"", "Disagreements between MySQL and Redis repaired.")
+#define SETTLED(word)                                                                              \
+    COUNTER("paceline_settled_total", "status=\"" word "\"", "Rows written with this status.")
+#define RECLAIM(word)                                                                              \
+    COUNTER("paceline_reclaims_total", "reason=\"" word "\"",                                      \
+            "Leases ended after their worker fell silent.")
+#define REPAIR(word)                                                                               \
+    COUNTER("paceline_repairs_total", "to=\"" word "\"",                                           \
+            "Disagreements between MySQL and Redis repaired.")
 
 struct metric reaper_metrics[] = {
     [M_SETTLED_SENT] = SETTLED("sent"),
@@ -20,22 +25,31 @@ struct metric reaper_metrics[] = {
     [M_SETTLED_PENDING] = SETTLED("pending"),
     [M_SETTLED_SKIPPED] = SETTLED("skipped"),
     [M_SETTLED_UNKNOWN] = SETTLED("unknown"),
-    [M_UNCHANGED] = COUNTER("paceline_settled_unchanged_total", NULL, "Results that had been applied before."),
+    [M_UNCHANGED] =
+        COUNTER("paceline_settled_unchanged_total", NULL, "Results that had been applied before."),
     [M_RECLAIM_AGAIN] = RECLAIM("again"),
     [M_RECLAIM_UNKNOWN] = RECLAIM("unknown"),
     [M_REPAIR_PENDING] = REPAIR("pending"),
     [M_REPAIR_QUEUED] = REPAIR("queued"),
     [M_REPAIR_UNKNOWN] = REPAIR("unknown"),
     [M_REPAIR_KEYS] = REPAIR("keys"),
-    [M_DROPPED] = COUNTER("paceline_dropped_total", NULL, "Jobs taken out of Redis because their row was final or gone."),
-    [M_RECOVERIES] = COUNTER("paceline_recoveries_total", NULL, "Partitions opened after Redis lost data."),
-    [M_DOUBTS] = COUNTER("paceline_doubts_total", NULL, "Partitions opened without the report of every worker."),
+    [M_DROPPED] = COUNTER("paceline_dropped_total", NULL,
+                          "Jobs taken out of Redis because their row was final or gone."),
+    [M_RECOVERIES] =
+        COUNTER("paceline_recoveries_total", NULL, "Partitions opened after Redis lost data."),
+    [M_DOUBTS] = COUNTER("paceline_doubts_total", NULL,
+                         "Partitions opened without the report of every worker."),
     [M_RESENT] = COUNTER("paceline_resent_total", NULL, "Unknown messages sent again by policy."),
-    [M_ASSUMED] = COUNTER("paceline_assumed_total", NULL, "Unknown messages taken as sent by policy."),
-    [M_UNKNOWN_OPEN] = GAUGE("paceline_unknown", "Messages whose outcome is unknown, at the last count."),
-    [M_DEADLOCKS] = COUNTER("paceline_deadlocks_total", NULL, "Transactions repeated after a deadlock or lock time-out."),
+    [M_ASSUMED] =
+        COUNTER("paceline_assumed_total", NULL, "Unknown messages taken as sent by policy."),
+    [M_UNKNOWN_OPEN] =
+        GAUGE("paceline_unknown", "Messages whose outcome is unknown, at the last count."),
+    [M_DEADLOCKS] = COUNTER("paceline_deadlocks_total", NULL,
+                            "Transactions repeated after a deadlock or lock time-out."),
     [M_STATEMENTS] = COUNTER("paceline_statements_total", NULL, "Statements sent to MySQL."),
     [M_MYSQL_UP] = GAUGE("paceline_mysql_up", "1 while MySQL answers."),
     [M_REDIS_UP] = GAUGE("paceline_redis_up", "1 while Redis answers."),
-    [M_SETTLE] = {.name = "paceline_settle_seconds", .help = "Length of a settle transaction.", .type = METRIC_HISTOGRAM},
+    [M_SETTLE] = {.name = "paceline_settle_seconds",
+                  .help = "Length of a settle transaction.",
+                  .type = METRIC_HISTOGRAM},
 };

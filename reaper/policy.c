@@ -9,7 +9,8 @@
 
 enum { POLICY_ROWS = 500, MEMBER_ALIVE_MS = 5000, MEMBER_GONE_MS = 30000 };
 
-/* --- unknown rows whose campaign has a policy ---------------------------------------------------------- */
+/* --- unknown rows whose campaign has a policy
+ * ---------------------------------------------------------- */
 
 struct decided {
     uint64_t ids[POLICY_ROWS];
@@ -23,9 +24,11 @@ decide_body(struct store *db, void *arg, struct err *e)
 {
     struct decided *d = arg;
     struct sql q = {0};
-    sql_text(&q, "INSERT IGNORE INTO message_events (message_id, gen, token, event, actor, happened_at, detail) SELECT id, gen, "
+    sql_text(&q, "INSERT IGNORE INTO message_events (message_id, gen, token, event, actor, "
+                 "happened_at, detail) SELECT id, gen, "
                  "attempt, ");
-    sql_addf(&q, "%s, 'policy', UTC_TIMESTAMP(3), %s FROM broadcast_messages WHERE id IN (", d->event, d->policy);
+    sql_addf(&q, "%s, 'policy', UTC_TIMESTAMP(3), %s FROM broadcast_messages WHERE id IN (",
+             d->event, d->policy);
     sql_ids(&q, d->ids, d->n);
     sql_text(&q, ") AND status = 'unknown' AND decide_at <= UTC_TIMESTAMP(3)");
     bool ok = store_exec(db, &q, NULL, NULL, e);
@@ -58,14 +61,20 @@ decide(struct reaper *r, struct decided *d, enum reaper_metric m, struct err *e)
 bool
 policy_pass(struct reaper *r, struct err *e)
 {
-    struct decided resend = {.policy = "resend", .event = "resend", .set = "status = 'pending', scheduled_at = UTC_TIMESTAMP(3)"};
+    struct decided resend = {.policy = "resend",
+                             .event = "resend",
+                             .set = "status = 'pending', scheduled_at = UTC_TIMESTAMP(3)"};
     struct decided assume = {
-        .policy = "assume_sent", .event = "assume", .set = "status = 'sent', sent_at = UTC_TIMESTAMP(3), error_class = 'assumed'"};
+        .policy = "assume_sent",
+        .event = "assume",
+        .set = "status = 'sent', sent_at = UTC_TIMESTAMP(3), error_class = 'assumed'"};
     struct decided hold = {.policy = "hold", .event = "hold", .set = "error_class = error_class"};
     struct rows rows;
     if (!store_queryf(r->db, &rows, e,
-                      "SELECT m.id, COALESCE(c.on_unknown, 'hold'), m.attempt >= COALESCE(c.max_attempts, 5) FROM "
-                      "broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id WHERE m.status = 'unknown' AND "
+                      "SELECT m.id, COALESCE(c.on_unknown, 'hold'), m.attempt >= "
+                      "COALESCE(c.max_attempts, 5) FROM "
+                      "broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id WHERE "
+                      "m.status = 'unknown' AND "
                       "m.decide_at <= UTC_TIMESTAMP(3) ORDER BY m.decide_at, m.id LIMIT %d",
                       POLICY_ROWS)) {
         return false;
@@ -73,16 +82,18 @@ policy_pass(struct reaper *r, struct err *e)
     while (rows_next(&rows)) {
         enum unknown_policy policy = unknown_policy_parse(rows_str(&rows, 1));
         /* Attempts are bounded: after the last one a person decides. */
-        struct decided *d = policy == POLICY_ASSUME_SENT                       ? &assume
+        struct decided *d = policy == POLICY_ASSUME_SENT                     ? &assume
                             : policy == POLICY_RESEND && !rows_int(&rows, 2) ? &resend
-                                                                              : &hold;
+                                                                             : &hold;
         d->ids[d->n++] = rows_uint(&rows, 0);
     }
     rows_done(&rows);
-    return decide(r, &resend, M_RESENT, e) && decide(r, &assume, M_ASSUMED, e) && decide(r, &hold, M_UNCHANGED, e);
+    return decide(r, &resend, M_RESENT, e) && decide(r, &assume, M_ASSUMED, e) &&
+           decide(r, &hold, M_UNCHANGED, e);
 }
 
-/* --- campaigns' progress and end ----------------------------------------------------------------------- */
+/* --- campaigns' progress and end
+ * ----------------------------------------------------------------------- */
 
 struct progress {
     uint64_t id;
@@ -95,7 +106,9 @@ count_rows(struct reaper *r, struct progress *p, struct err *e)
 {
     struct rows rows;
     if (!store_queryf(r->db, &rows, e,
-                      "SELECT status, COUNT(*) FROM broadcast_messages WHERE campaign_id = %" PRIu64 " GROUP BY status", p->id)) {
+                      "SELECT status, COUNT(*) FROM broadcast_messages WHERE campaign_id = %" PRIu64
+                      " GROUP BY status",
+                      p->id)) {
         return false;
     }
     while (rows_next(&rows)) {
@@ -123,30 +136,36 @@ count_rows(struct reaper *r, struct progress *p, struct err *e)
 static bool
 write_progress(struct reaper *r, const struct progress *p, struct err *e)
 {
-    uint64_t open = p->count[ROW_PENDING] + p->count[ROW_PROCESSING] + p->count[ROW_QUEUED], ended = 0;
-    uint64_t final = p->count[ROW_SENT] + p->count[ROW_FAILED] + p->count[ROW_SKIPPED] + p->count[ROW_UNKNOWN];
+    uint64_t open = p->count[ROW_PENDING] + p->count[ROW_PROCESSING] + p->count[ROW_QUEUED],
+             ended = 0;
+    uint64_t final =
+        p->count[ROW_SENT] + p->count[ROW_FAILED] + p->count[ROW_SKIPPED] + p->count[ROW_UNKNOWN];
     if (!store_execf(r->db, NULL, e,
-                     "UPDATE campaigns SET total = %" PRIu64 ", n_pending = %" PRIu64 ", n_sent = %" PRIu64
-                     ", n_failed = %" PRIu64 ", n_skipped = %" PRIu64 ", n_unknown = %" PRIu64
-                     ", counted_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64 " AND (expanded_at IS NOT NULL OR status = 'cancelled')",
-                     open + final, open, p->count[ROW_SENT], p->count[ROW_FAILED], p->count[ROW_SKIPPED],
-                     p->count[ROW_UNKNOWN], p->id)) {
+                     "UPDATE campaigns SET total = %" PRIu64 ", n_pending = %" PRIu64
+                     ", n_sent = %" PRIu64 ", n_failed = %" PRIu64 ", n_skipped = %" PRIu64
+                     ", n_unknown = %" PRIu64 ", counted_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
+                     " AND (expanded_at IS NOT NULL OR status = 'cancelled')",
+                     open + final, open, p->count[ROW_SENT], p->count[ROW_FAILED],
+                     p->count[ROW_SKIPPED], p->count[ROW_UNKNOWN], p->id)) {
         return false;
     }
     if (open || p->deciding) {
         return true;
     }
-    if (!store_execf(r->db, &ended, e,
-                     "UPDATE campaigns SET status = IF(status = 'running', 'finished', status), finished_at = UTC_TIMESTAMP(3), "
-                     "updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64 " AND finished_at IS NULL AND total = %" PRIu64
-                     " AND ((status = 'running' AND expanded_at IS NOT NULL) OR status = 'cancelled')",
-                     p->id, final)) {
+    if (!store_execf(
+            r->db, &ended, e,
+            "UPDATE campaigns SET status = IF(status = 'running', 'finished', status), finished_at "
+            "= UTC_TIMESTAMP(3), "
+            "updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
+            " AND finished_at IS NULL AND total = %" PRIu64
+            " AND ((status = 'running' AND expanded_at IS NOT NULL) OR status = 'cancelled')",
+            p->id, final)) {
         return false;
     }
     if (ended) {
-        log_info("campaign_ended", "campaign", LOG_I(p->id), "sent", LOG_I(p->count[ROW_SENT]), "failed",
-                 LOG_I(p->count[ROW_FAILED]), "skipped", LOG_I(p->count[ROW_SKIPPED]), "unknown",
-                 LOG_I(p->count[ROW_UNKNOWN]));
+        log_info("campaign_ended", "campaign", LOG_I(p->id), "sent", LOG_I(p->count[ROW_SENT]),
+                 "failed", LOG_I(p->count[ROW_FAILED]), "skipped", LOG_I(p->count[ROW_SKIPPED]),
+                 "unknown", LOG_I(p->count[ROW_UNKNOWN]));
     }
     return true;
 }
@@ -157,7 +176,8 @@ progress_pass(struct reaper *r, struct err *e)
     struct rows rows;
     bool ok = true;
     if (!store_queryf(r->db, &rows, e,
-                      "SELECT id FROM campaigns WHERE status IN ('running', 'paused') UNION ALL SELECT id FROM campaigns WHERE "
+                      "SELECT id FROM campaigns WHERE status IN ('running', 'paused') UNION ALL "
+                      "SELECT id FROM campaigns WHERE "
                       "status = 'cancelled' AND finished_at IS NULL")) {
         return false;
     }
@@ -166,7 +186,8 @@ progress_pass(struct reaper *r, struct err *e)
         ok = count_rows(r, &p, e) && write_progress(r, &p, e);
     }
     rows_done(&rows);
-    if (!ok || !store_queryf(r->db, &rows, e, "SELECT COUNT(*) FROM broadcast_messages WHERE status = 'unknown'")) {
+    if (!ok || !store_queryf(r->db, &rows, e,
+                             "SELECT COUNT(*) FROM broadcast_messages WHERE status = 'unknown'")) {
         return false;
     }
     if (rows_next(&rows)) {
@@ -176,7 +197,8 @@ progress_pass(struct reaper *r, struct err *e)
     return true;
 }
 
-/* --- the list of workers that survives Redis ----------------------------------------------------------- */
+/* --- the list of workers that survives Redis
+ * ----------------------------------------------------------- */
 
 static bool
 write_members(struct reaper *r, bool alive, const char *head, const char *tail, struct err *e)

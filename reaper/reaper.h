@@ -5,10 +5,12 @@
  * reconcile.c  rows and Redis are compared both ways and repaired; devices' keys are checked
  * strays.c     jobs in Redis that have no business there
  * recovery.c   a partition that lost data is opened again when that is safe
- * policy.c     unknown outcomes whose campaign has a policy; campaigns' progress and end; the list of workers
+ * policy.c     unknown outcomes whose campaign has a policy; campaigns' progress and end; the list
+ * of workers
  *
- * Each step returns false with the error when MySQL is in the way; what Redis refuses is tried again at the
- * next turn.  Any number of reapers may run: every step is idempotent, named locks only save work. */
+ * Each step returns false with the error when MySQL is in the way; what Redis refuses is tried
+ * again at the next turn.  Any number of reapers may run: every step is idempotent, named locks
+ * only save work. */
 #ifndef REAPER_REAPER_H
 #define REAPER_REAPER_H
 
@@ -30,10 +32,10 @@ struct settings {
 
 struct part {
     struct reclaim_watch *watch;
-    int64_t closed_since;      /* monotonic; 0 = not closed */
-    char swept[80];            /* the incarnation known to be swept */
+    int64_t closed_since; /* monotonic; 0 = not closed */
+    char swept[80];       /* the incarnation known to be swept */
     bool doubt;
-    uint64_t *devices;         /* to be checked, read once a round */
+    uint64_t *devices; /* to be checked, read once a round */
     size_t n_devices, at_device;
 };
 
@@ -47,12 +49,13 @@ struct reaper {
     unsigned n_parts;
     struct queue_fleet fleet;
     struct settle_rules rules;
-    bool leads;                /* holds the named lock of the steps that one reaper does for all */
-    int64_t next_beat, next_sweep, next_stuck, next_reconcile, next_policy, next_progress, next_recovery, next_audit;
+    bool leads; /* holds the named lock of the steps that one reaper does for all */
+    int64_t next_beat, next_sweep, next_stuck, next_reconcile, next_policy, next_progress,
+        next_recovery, next_audit;
     int64_t progress_ms;
-    char fresh_at[32];         /* queued_at of the last row looked at */
+    char fresh_at[32]; /* queued_at of the last row looked at */
     uint64_t fresh_id;
-    unsigned device_part;      /* whose devices are checked next */
+    unsigned device_part; /* whose devices are checked next */
 };
 
 /* *ret_n counts results settled. */
@@ -64,19 +67,41 @@ MUST_USE bool policy_pass(struct reaper *r, struct err *e);
 MUST_USE bool progress_pass(struct reaper *r, struct err *e);
 MUST_USE bool members_pass(struct reaper *r, struct err *e);
 
-/* Jobs of a device whose row is final, gone or of another generation leave Redis.  In a recovery leased and permitted
- * ones too, and, where its partition is in doubt, every job that a silent worker may have sent: those become
- * unknown. */
-MUST_USE bool drop_strays(struct reaper *r, uint64_t device, const struct queue_ids *ids, bool recovery, struct err *e);
+/* Jobs of a device whose row is final, gone or of another generation leave Redis.  In a recovery
+ * leased and permitted ones too, and, where its partition is in doubt, every job that a silent
+ * worker may have sent: those become unknown. */
+MUST_USE bool drop_strays(struct reaper *r, uint64_t device, const struct queue_ids *ids,
+                          bool recovery, struct err *e);
 
-/* --- statements that several rooms write --------------------------------------------------------------- */
+/* --- statements that several rooms write
+ * --------------------------------------------------------------- */
 /* "1,2,3" */
 void sql_ids(struct sql *q, const uint64_t *ids, size_t n);
 
 enum reaper_metric {
-    M_SETTLED_SENT, M_SETTLED_FAILED, M_SETTLED_PENDING, M_SETTLED_SKIPPED, M_SETTLED_UNKNOWN, M_UNCHANGED, M_RECLAIM_AGAIN,
-    M_RECLAIM_UNKNOWN, M_REPAIR_PENDING, M_REPAIR_QUEUED, M_REPAIR_UNKNOWN, M_REPAIR_KEYS, M_DROPPED, M_RECOVERIES,
-    M_DOUBTS, M_RESENT, M_ASSUMED, M_UNKNOWN_OPEN, M_DEADLOCKS, M_STATEMENTS, M_MYSQL_UP, M_REDIS_UP, M_SETTLE,
+    M_SETTLED_SENT,
+    M_SETTLED_FAILED,
+    M_SETTLED_PENDING,
+    M_SETTLED_SKIPPED,
+    M_SETTLED_UNKNOWN,
+    M_UNCHANGED,
+    M_RECLAIM_AGAIN,
+    M_RECLAIM_UNKNOWN,
+    M_REPAIR_PENDING,
+    M_REPAIR_QUEUED,
+    M_REPAIR_UNKNOWN,
+    M_REPAIR_KEYS,
+    M_DROPPED,
+    M_RECOVERIES,
+    M_DOUBTS,
+    M_RESENT,
+    M_ASSUMED,
+    M_UNKNOWN_OPEN,
+    M_DEADLOCKS,
+    M_STATEMENTS,
+    M_MYSQL_UP,
+    M_REDIS_UP,
+    M_SETTLE,
     REAPER_METRICS
 };
 extern struct metric reaper_metrics[];

@@ -32,7 +32,8 @@ count(const struct call *c, unsigned p)
     }
 }
 
-/* First every partition names its expired leases, then those that were watched long enough are ended. */
+/* First every partition names its expired leases, then those that were watched long enough are
+ * ended. */
 void
 reclaim_pass(struct reaper *r)
 {
@@ -53,7 +54,8 @@ reclaim_pass(struct reaper *r)
         if (c->failed) {
             continue;
         }
-        c->r.n = reclaim_plan(&r->parts[p].watch, c->r.found, c->r.n_found, now, r->s->confirm, c->end);
+        c->r.n =
+            reclaim_plan(&r->parts[p].watch, c->r.found, c->r.n_found, now, r->s->confirm, c->end);
         c->r.items = c->end;
         if (c->r.n) {
             queue_reclaim(r->q, p, &c->r, on_reclaim, c);

@@ -26,8 +26,8 @@ find(const struct reclaim_watch *w, const struct queue_expired *x)
 }
 
 size_t
-reclaim_plan(struct reclaim_watch **watch, const struct queue_expired *found, size_t n, int64_t now_ms,
-             int64_t confirm_ms, struct queue_expired *end)
+reclaim_plan(struct reclaim_watch **watch, const struct queue_expired *found, size_t n,
+             int64_t now_ms, int64_t confirm_ms, struct queue_expired *end)
 {
     struct reclaim_watch *next = n ? xcalloc(1, sizeof *next) : NULL;
     size_t n_end = 0;

@@ -1,10 +1,10 @@
 /* reconcile.c -- rows and Redis are compared, both ways.
  *
- * Rows -> Redis: rows that have stood still are probed (staged ones are unstaged in the same call: whoever staged
- * them finds nothing to activate) and repaired by compare-and-set on (status, gen).  Each queued row is looked at
- * once when it is `fresh_age` old, and all of them once in every `audit_interval`.
- * Redis -> rows: device by device, jobs whose row is final, gone or of another generation are dropped, and the
- * device's keys are checked against one another. */
+ * Rows -> Redis: rows that have stood still are probed (staged ones are unstaged in the same call:
+ * whoever staged them finds nothing to activate) and repaired by compare-and-set on (status, gen).
+ * Each queued row is looked at once when it is `fresh_age` old, and all of them once in every
+ * `audit_interval`. Redis -> rows: device by device, jobs whose row is final, gone or of another
+ * generation are dropped, and the device's keys are checked against one another. */
 #include "reaper/reaper.h"
 #include "shared/clock.h"
 #include "shared/fault.h"
@@ -55,7 +55,8 @@ read_items(struct reaper *r, const struct sql *q, struct rows_batch *b, struct e
     return true;
 }
 
-/* --- probing ------------------------------------------------------------------------------------------- */
+/* --- probing
+ * ------------------------------------------------------------------------------------------- */
 
 struct probe_call {
     struct queue_probe_device devices[PROBE_ITEMS];
@@ -116,24 +117,27 @@ probe(struct reaper *r, struct rows_batch *b)
     for (size_t k = 0; k < n_calls; k++) {
         struct probe_call *c = &calls[k];
         for (size_t i = 0; !c->failed && i < c->n; i++) {
-            c->items[i]->repair = reconcile_plan(c->items[i]->status, c->jobs[i].state, r->parts[c->p].doubt);
+            c->items[i]->repair =
+                reconcile_plan(c->items[i]->status, c->jobs[i].state, r->parts[c->p].doubt);
         }
     }
     free(calls);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------- */
+/* --- writing
+ * ------------------------------------------------------------------------------------------- */
 
 static bool
-write_repair(struct reaper *r, const struct rows_batch *b, enum repair repair, enum row_status from, const char *set,
-             enum reaper_metric m, struct err *e)
+write_repair(struct reaper *r, const struct rows_batch *b, enum repair repair, enum row_status from,
+             const char *set, enum reaper_metric m, struct err *e)
 {
     struct sql q = {0}, pairs = {0};
     uint64_t *ids = xcalloc(b->n, sizeof *ids), changed = 0;
     size_t n = 0;
     for (size_t i = 0; i < b->n; i++) {
         if (b->items[i].repair == repair && b->items[i].status == from) {
-            sql_addf(&pairs, n ? ",(%" PRIu64 ",%u)" : "(%" PRIu64 ",%u)", b->items[i].id, b->items[i].probe.gen);
+            sql_addf(&pairs, n ? ",(%" PRIu64 ",%u)" : "(%" PRIu64 ",%u)", b->items[i].id,
+                     b->items[i].probe.gen);
             ids[n++] = b->items[i].id;
         }
     }
@@ -149,7 +153,8 @@ write_repair(struct reaper *r, const struct rows_batch *b, enum repair repair, e
         ok = store_exec(r->db, &q, &changed, NULL, e);
         metric_add(&reaper_metrics[m], (int64_t)changed);
         if (changed) {
-            log_info("reconciled", "rows", LOG_I(changed), "from", LOG_S(row_status_name(from)), "set", LOG_S(set));
+            log_info("reconciled", "rows", LOG_I(changed), "from", LOG_S(row_status_name(from)),
+                     "set", LOG_S(set));
         }
     }
     free(ids);
@@ -163,9 +168,10 @@ repair_rows(struct reaper *r, struct rows_batch *b, struct err *e)
 {
     static const char pending[] = "status = 'pending'";
     static const char queued[] = "status = 'queued', queued_at = UTC_TIMESTAMP(3)";
-    static const char unknown[] = "status = 'unknown', attempt = attempt + 1, unknowns = unknowns + 1, error_class = "
-                                  "'redis-lost', error_message = 'Redis lost data and a worker that may have sent it did "
-                                  "not report', decide_at = NULL";
+    static const char unknown[] =
+        "status = 'unknown', attempt = attempt + 1, unknowns = unknowns + 1, error_class = "
+        "'redis-lost', error_message = 'Redis lost data and a worker that may have sent it did "
+        "not report', decide_at = NULL";
     probe(r, b);
     FAULT("reconcile.probed");
     bool ok = write_repair(r, b, REPAIR_PENDING, ROW_QUEUED, pending, M_REPAIR_PENDING, e) &&
@@ -178,18 +184,21 @@ repair_rows(struct reaper *r, struct rows_batch *b, struct err *e)
     return ok;
 }
 
-/* --- rows -> Redis ------------------------------------------------------------------------------------- */
+/* --- rows -> Redis
+ * ------------------------------------------------------------------------------------- */
 
 static bool
 look_at_processing(struct reaper *r, struct err *e)
 {
     struct sql q = {0};
     struct rows_batch b;
-    sql_addf(&q,
-             "SELECT id, job_id, device_id, gen, status, processing_started_at FROM broadcast_messages WHERE "
-             "status = 'processing' AND processing_started_at < UTC_TIMESTAMP(3) - INTERVAL %" PRId64
-             " MICROSECOND ORDER BY processing_started_at, id LIMIT %d",
-             r->s->claim_lease * 1000, ROWS_A_BATCH);
+    sql_addf(
+        &q,
+        "SELECT id, job_id, device_id, gen, status, processing_started_at FROM broadcast_messages "
+        "WHERE "
+        "status = 'processing' AND processing_started_at < UTC_TIMESTAMP(3) - INTERVAL %" PRId64
+        " MICROSECOND ORDER BY processing_started_at, id LIMIT %d",
+        r->s->claim_lease * 1000, ROWS_A_BATCH);
     bool ok = read_items(r, &q, &b, e);
     ok = ok && (b.n == 0 || repair_rows(r, &b, e));
     free(b.items);
@@ -204,9 +213,11 @@ look_at_queued(struct reaper *r, int64_t age_ms, bool *ret_end, struct err *e)
     struct sql q = {0};
     struct rows_batch b;
     sql_addf(&q,
-             "SELECT id, job_id, device_id, gen, status, queued_at FROM broadcast_messages WHERE status = 'queued' AND "
+             "SELECT id, job_id, device_id, gen, status, queued_at FROM broadcast_messages WHERE "
+             "status = 'queued' AND "
              "queued_at >= %s AND queued_at <= UTC_TIMESTAMP(3) - INTERVAL %" PRId64
-             " MICROSECOND AND (queued_at > %s OR id > %" PRIu64 ") ORDER BY queued_at, id LIMIT %d",
+             " MICROSECOND AND (queued_at > %s OR id > %" PRIu64
+             ") ORDER BY queued_at, id LIMIT %d",
              r->fresh_at, age_ms * 1000, r->fresh_at, r->fresh_id, ROWS_A_BATCH);
     bool ok = read_items(r, &q, &b, e);
     *ret_end = b.n < ROWS_A_BATCH;
@@ -227,11 +238,12 @@ rewind_cursor(struct reaper *r)
     r->fresh_id = 0;
 }
 
-/* After a recovery every queued row is looked at, whatever its age; then the partitions count as swept. */
+/* After a recovery every queued row is looked at, whatever its age; then the partitions count as
+ * swept. */
 static bool
 sweep_recovered(struct reaper *r, struct err *e)
 {
-    char (*incarnation)[80] = xcalloc(r->n_parts, sizeof *incarnation);
+    char(*incarnation)[80] = xcalloc(r->n_parts, sizeof *incarnation);
     bool any = false, ok = true;
     for (unsigned p = 0; p < r->n_parts; p++) {
         const char *now = queue_incarnation(r->q, p);
@@ -259,7 +271,8 @@ sweep_recovered(struct reaper *r, struct err *e)
     return ok;
 }
 
-/* --- Redis -> rows ------------------------------------------------------------------------------------- */
+/* --- Redis -> rows
+ * ------------------------------------------------------------------------------------- */
 
 static bool
 check_device(struct reaper *r, unsigned p, uint64_t device, struct err *e)

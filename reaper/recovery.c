@@ -1,5 +1,6 @@
-/* recovery.c -- a partition that lost data is opened again: after every worker that was alive has reported what it
- * permitted and sent, and after jobs that MySQL knows as final were dropped, for this very incarnation. */
+/* recovery.c -- a partition that lost data is opened again: after every worker that was alive has
+ * reported what it permitted and sent, and after jobs that MySQL knows as final were dropped, for
+ * this very incarnation. */
 #include "reaper/reaper.h"
 #include "shared/clock.h"
 #include "shared/device.h"
@@ -30,8 +31,8 @@ expect(struct expected *x, const char *name)
     }
 }
 
-/* Workers that were alive when the data was lost, waited_ms ago: by Redis' own list, and by the one in MySQL in case
- * Redis' was lost with the rest. */
+/* Workers that were alive when the data was lost, waited_ms ago: by Redis' own list, and by the one
+ * in MySQL in case Redis' was lost with the rest. */
 static bool
 read_expected(struct reaper *r, int64_t waited_ms, struct expected *x, struct err *e)
 {
@@ -42,10 +43,11 @@ read_expected(struct reaper *r, int64_t waited_ms, struct expected *x, struct er
             expect(x, m->name);
         }
     }
-    if (!store_queryf(r->db, &rows, e,
-                      "SELECT name FROM fleet_members WHERE seen_at > UTC_TIMESTAMP(3) - INTERVAL %" PRId64
-                      " MICROSECOND LIMIT %d",
-                      (ALIVE_MS + waited_ms) * 1000, EXPECTED_MAX)) {
+    if (!store_queryf(
+            r->db, &rows, e,
+            "SELECT name FROM fleet_members WHERE seen_at > UTC_TIMESTAMP(3) - INTERVAL %" PRId64
+            " MICROSECOND LIMIT %d",
+            (ALIVE_MS + waited_ms) * 1000, EXPECTED_MAX)) {
         return false;
     }
     while (rows_next(&rows)) {
@@ -55,13 +57,15 @@ read_expected(struct reaper *r, int64_t waited_ms, struct expected *x, struct er
     return true;
 }
 
-/* What the partition must know before anything is permitted in it: stopped campaigns and devices. */
+/* What the partition must know before anything is permitted in it: stopped campaigns and devices.
+ */
 static bool
 steer_again(struct reaper *r, unsigned p, struct err *e)
 {
     struct rows rows;
     if (!store_queryf(r->db, &rows, e,
-                      "SELECT id, status FROM campaigns WHERE status = 'paused' UNION ALL SELECT id, status FROM campaigns "
+                      "SELECT id, status FROM campaigns WHERE status = 'paused' UNION ALL SELECT "
+                      "id, status FROM campaigns "
                       "WHERE status = 'cancelled' AND finished_at IS NULL")) {
         return false;
     }
@@ -72,7 +76,8 @@ steer_again(struct reaper *r, unsigned p, struct err *e)
     }
     rows_done(&rows);
     if (!store_queryf(r->db, &rows, e,
-                      "SELECT d.id, " DEVICE_PACE_COLUMNS " FROM devices d WHERE d.status IN ('paused', 'offline', 'removed') "
+                      "SELECT d.id, " DEVICE_PACE_COLUMNS
+                      " FROM devices d WHERE d.status IN ('paused', 'offline', 'removed') "
                       "AND d.id %% %u = %u",
                       r->n_parts, p)) {
         return false;
@@ -113,7 +118,8 @@ recover(struct reaper *r, unsigned p, const char *incarnation, struct err *e)
         return false;
     }
     FAULT("recovery.dropped");
-    /* Opens nothing if the partition has yet another incarnation by now: that one has not been checked. */
+    /* Opens nothing if the partition has yet another incarnation by now: that one has not been
+     * checked. */
     queue_open_partition(r->q, p, incarnation, part->doubt, NULL, NULL);
     queue_wait(r->q);
     queue_refresh(r->q, p);
@@ -151,7 +157,8 @@ read_metas(struct reaper *r, bool *any)
 }
 
 static bool
-look_at(struct reaper *r, unsigned p, const struct queue_meta *m, const struct expected *x, size_t *opened, struct err *e)
+look_at(struct reaper *r, unsigned p, const struct queue_meta *m, const struct expected *x,
+        size_t *opened, struct err *e)
 {
     struct part *part = &r->parts[p];
     int64_t now = clock_mono_ms();
@@ -167,7 +174,8 @@ look_at(struct reaper *r, unsigned p, const struct queue_meta *m, const struct e
         }
         return true;
     }
-    enum recovery what = recovery_plan(x->names, x->n, m->told, m->n_told, now - part->closed_since, r->s->recovery_grace);
+    enum recovery what = recovery_plan(x->names, x->n, m->told, m->n_told, now - part->closed_since,
+                                       r->s->recovery_grace);
     if (what == RECOVERY_WAIT) {
         return true;
     }

@@ -15,8 +15,9 @@ has(const char (*list)[QUEUE_NAME_SIZE], size_t n, const char *name)
 }
 
 enum recovery
-recovery_plan(const char (*expected)[QUEUE_NAME_SIZE], size_t n_expected, const char (*told)[QUEUE_NAME_SIZE],
-              size_t n_told, int64_t waited_ms, int64_t grace_ms)
+recovery_plan(const char (*expected)[QUEUE_NAME_SIZE], size_t n_expected,
+              const char (*told)[QUEUE_NAME_SIZE], size_t n_told, int64_t waited_ms,
+              int64_t grace_ms)
 {
     for (size_t i = 0; i < n_expected; i++) {
         if (!has(told, n_told, expected[i])) {

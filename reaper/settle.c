@@ -1,6 +1,6 @@
-/* settle.c -- results become rows.  Read from the results streams by the group `ledger`, applied to locked rows in
- * one transaction a batch, committed, and only then forgotten by Redis.  A reaper that dies in between leaves
- * results that any other applies again, without change. */
+/* settle.c -- results become rows.  Read from the results streams by the group `ledger`, applied to
+ * locked rows in one transaction a batch, committed, and only then forgotten by Redis.  A reaper
+ * that dies in between leaves results that any other applies again, without change. */
 #include "reaper/reaper.h"
 #include "shared/backoff.h"
 #include "shared/clock.h"
@@ -29,7 +29,8 @@ sql_ids(struct sql *q, const uint64_t *ids, size_t n)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading
+ * ------------------------------------------------------------------------------------------- */
 
 /* All partitions in one pipelined round trip; the caller frees *ret. */
 static size_t
@@ -39,7 +40,8 @@ read_results(struct reaper *r, bool stuck, struct entry **ret)
     size_t *n = xcalloc(r->n_parts, sizeof *n), total = 0;
     for (unsigned p = 0; p < r->n_parts; p++) {
         if (queue_state(r->q, p) == PARTITION_OPEN) {
-            queue_results(r->q, p, stuck, STUCK_MS, all + (size_t)p * READ_A_PARTITION, READ_A_PARTITION, &n[p], NULL, NULL);
+            queue_results(r->q, p, stuck, STUCK_MS, all + (size_t)p * READ_A_PARTITION,
+                          READ_A_PARTITION, &n[p], NULL, NULL);
         }
     }
     queue_wait(r->q);
@@ -58,7 +60,8 @@ read_results(struct reaper *r, bool stuck, struct entry **ret)
     return total;
 }
 
-/* --- one transaction ----------------------------------------------------------------------------------- */
+/* --- one transaction
+ * ----------------------------------------------------------------------------------- */
 
 struct batch {
     struct reaper *reaper;
@@ -78,7 +81,8 @@ by_row(const void *a, const void *b)
     return s < t ? -1 : s > t;
 }
 
-/* A result without its row's number (its stream entry was lost with Redis' data) is found by its job id. */
+/* A result without its row's number (its stream entry was lost with Redis' data) is found by its
+ * job id. */
 static bool
 find_rows(struct store *db, struct batch *b, struct err *e)
 {
@@ -87,7 +91,8 @@ find_rows(struct store *db, struct batch *b, struct err *e)
         if (b->e[i].r.row) {
             continue;
         }
-        if (!store_queryf(db, &r, e, "SELECT id FROM broadcast_messages WHERE job_id = %s", b->e[i].r.id)) {
+        if (!store_queryf(db, &r, e, "SELECT id FROM broadcast_messages WHERE job_id = %s",
+                          b->e[i].r.id)) {
             return false;
         }
         if (rows_next(&r)) {
@@ -104,8 +109,10 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT m.id, m.status, m.gen, m.attempt, m.deferrals, m.unknowns, COALESCE(c.max_attempts, 5), "
-                 "COALESCE(c.on_unknown, 'hold') FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id "
+    sql_text(&q, "SELECT m.id, m.status, m.gen, m.attempt, m.deferrals, m.unknowns, "
+                 "COALESCE(c.max_attempts, 5), "
+                 "COALESCE(c.on_unknown, 'hold') FROM broadcast_messages m LEFT JOIN campaigns c "
+                 "ON c.id = m.campaign_id "
                  "WHERE m.id IN (");
     for (size_t i = 0; i < b->n; i++) {
         sql_text(&q, i ? "," : "");
@@ -146,8 +153,8 @@ was_applied(struct store *db, struct entry *x, struct err *e)
 {
     struct rows r;
     if (!store_queryf(db, &r, e,
-                      "SELECT id FROM message_events WHERE message_id = %" PRIu64 " AND gen = %u AND token = %" PRIu64
-                      " AND event = 'unknown'",
+                      "SELECT id FROM message_events WHERE message_id = %" PRIu64
+                      " AND gen = %u AND token = %" PRIu64 " AND event = 'unknown'",
                       x->row.id, x->r.gen, x->r.token)) {
         return false;
     }
@@ -174,7 +181,8 @@ decide(struct store *db, struct batch *b, struct err *e)
             x->row.deferrals = before->deferrals;
             x->row.unknowns = before->unknowns;
         }
-        if (strcmp(x->r.kind, "unknown") == 0 && x->row.status == ROW_PENDING && !was_applied(db, x, e)) {
+        if (strcmp(x->r.kind, "unknown") == 0 && x->row.status == ROW_PENDING &&
+            !was_applied(db, x, e)) {
             return false;
         }
         x->a = settle_plan(&x->row, &x->r, &b->reaper->rules, random_u64());
@@ -189,7 +197,8 @@ decide(struct store *db, struct batch *b, struct err *e)
 static bool
 is_written(const struct batch *b, size_t i, enum row_status status)
 {
-    return b->e[i].a.change && b->e[i].a.status == status && (i + 1 == b->n || b->e[i + 1].r.row != b->e[i].r.row);
+    return b->e[i].a.change && b->e[i].a.status == status &&
+           (i + 1 == b->n || b->e[i + 1].r.row != b->e[i].r.row);
 }
 
 typedef void add_value(struct sql *q, const struct entry *x);
@@ -242,7 +251,8 @@ value_due(struct sql *q, const struct entry *x)
     if (x->a.due_in_ms < 0) {
         sql_text(q, "scheduled_at"); /* its place in the device's order is kept */
     } else {
-        sql_addf(q, "GREATEST(scheduled_at, UTC_TIMESTAMP(3) + INTERVAL %" PRId64 " MICROSECOND)", x->a.due_in_ms * 1000);
+        sql_addf(q, "GREATEST(scheduled_at, UTC_TIMESTAMP(3) + INTERVAL %" PRId64 " MICROSECOND)",
+                 x->a.due_in_ms * 1000);
     }
 }
 
@@ -299,7 +309,9 @@ add_assignments(struct sql *q, const struct batch *b, enum row_status status)
     add_column(q, b, status, value_unknowns);
     sql_text(q, ", updated_at = UTC_TIMESTAMP(3)");
     if (status == ROW_SENT) {
-        sql_text(q, ", error_class = NULL, error_message = NULL, decide_at = NULL, provider_message_id = ");
+        sql_text(
+            q,
+            ", error_class = NULL, error_message = NULL, decide_at = NULL, provider_message_id = ");
         add_column(q, b, status, value_provider_id);
         sql_text(q, ", sent_at = UTC_TIMESTAMP(3) - INTERVAL ");
         add_column(q, b, status, value_age);
@@ -349,7 +361,8 @@ write_events(struct store *db, const struct batch *b, struct err *e)
 {
     struct sql q = {0};
     bool any = false;
-    sql_text(&q, "INSERT IGNORE INTO message_events (message_id, gen, token, event, actor, happened_at, code, detail, "
+    sql_text(&q, "INSERT IGNORE INTO message_events (message_id, gen, token, event, actor, "
+                 "happened_at, code, detail, "
                  "send_ms) VALUES ");
     for (size_t i = 0; i < b->n; i++) {
         const struct queue_result *r = &b->e[i].r;
@@ -358,8 +371,11 @@ write_events(struct store *db, const struct batch *b, struct err *e)
         }
         sql_text(&q, any ? ",(" : "(");
         any = true;
-        sql_addf(&q, "%" PRIu64 ",%u,%" PRIu64 ",%s,%s,UTC_TIMESTAMP(3) - INTERVAL %" PRId64 " MICROSECOND,%s,%s,%" PRId64 ")",
-                 b->e[i].row.id, r->gen, r->token, r->kind, r->by, r->age_ms * 1000, r->code, r->text, r->send_ms);
+        sql_addf(&q,
+                 "%" PRIu64 ",%u,%" PRIu64 ",%s,%s,UTC_TIMESTAMP(3) - INTERVAL %" PRId64
+                 " MICROSECOND,%s,%s,%" PRId64 ")",
+                 b->e[i].row.id, r->gen, r->token, r->kind, r->by, r->age_ms * 1000, r->code,
+                 r->text, r->send_ms);
     }
     bool ok = !any || store_exec(db, &q, NULL, NULL, e);
     sql_done(&q);
@@ -369,7 +385,8 @@ write_events(struct store *db, const struct batch *b, struct err *e)
 static bool
 settle_body(struct store *db, void *arg, struct err *e)
 {
-    static const enum row_status written[] = {ROW_SENT, ROW_FAILED, ROW_PENDING, ROW_SKIPPED, ROW_UNKNOWN};
+    static const enum row_status written[] = {ROW_SENT, ROW_FAILED, ROW_PENDING, ROW_SKIPPED,
+                                              ROW_UNKNOWN};
     struct batch *b = arg;
     if (!find_rows(db, b, e) || !lock_rows(db, b, e) || !decide(db, b, e)) {
         return false;
@@ -386,16 +403,20 @@ settle_body(struct store *db, void *arg, struct err *e)
     return true;
 }
 
-/* --- after the commit ---------------------------------------------------------------------------------- */
+/* --- after the commit
+ * ---------------------------------------------------------------------------------- */
 
 static void
 count(const struct batch *b)
 {
-    static const int metric_of[] = {[ROW_SENT] = M_SETTLED_SENT,       [ROW_FAILED] = M_SETTLED_FAILED,
-                                    [ROW_PENDING] = M_SETTLED_PENDING, [ROW_SKIPPED] = M_SETTLED_SKIPPED,
+    static const int metric_of[] = {[ROW_SENT] = M_SETTLED_SENT,
+                                    [ROW_FAILED] = M_SETTLED_FAILED,
+                                    [ROW_PENDING] = M_SETTLED_PENDING,
+                                    [ROW_SKIPPED] = M_SETTLED_SKIPPED,
                                     [ROW_UNKNOWN] = M_SETTLED_UNKNOWN};
     for (size_t i = 0; i < b->n; i++) {
-        metric_add(&reaper_metrics[b->e[i].a.change ? metric_of[b->e[i].a.status] : M_UNCHANGED], 1);
+        metric_add(&reaper_metrics[b->e[i].a.change ? metric_of[b->e[i].a.status] : M_UNCHANGED],
+                   1);
     }
 }
 
@@ -435,7 +456,9 @@ settle_pass(struct reaper *r, bool stuck, size_t *ret_n, struct err *e)
     size_t n = read_results(r, stuck, &entries);
     bool ok = true;
     for (size_t at = 0; ok && at < n;) {
-        struct batch b = {r, entries + at, n - at < (size_t)r->s->settle_batch ? n - at : (size_t)r->s->settle_batch};
+        struct batch b = {r, entries + at,
+                          n - at < (size_t)r->s->settle_batch ? n - at
+                                                              : (size_t)r->s->settle_batch};
         int64_t began = clock_mono_us();
         ok = store_transact(r->db, settle_body, &b, e);
         if (ok) {

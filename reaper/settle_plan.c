@@ -4,7 +4,10 @@
 
 #include <string.h>
 
-static const char *const names[] = {"pending", "processing", "queued", "sent", "failed", "skipped", "unknown"};
+enum { DEFERRAL_CAP_MS = 300000 };
+
+static const char *const names[] = {"pending", "processing", "queued", "sent",
+                                    "failed",  "skipped",    "unknown"};
 
 const char *
 row_status_name(enum row_status s)
@@ -46,14 +49,15 @@ refused(const struct settle_action *a)
 }
 
 static void
-try_again(struct settle_action *a, const struct settle_rules *rules, uint32_t times, uint64_t random)
+try_again(struct settle_action *a, uint32_t times, int64_t base_ms, int64_t cap_ms, uint64_t random)
 {
     a->status = ROW_PENDING;
-    a->due_in_ms = backoff_ms(times, rules->retry_base_ms, rules->retry_cap_ms, random);
+    a->due_in_ms = backoff_ms(times, base_ms, cap_ms, random);
 }
 
 static void
-become_unknown(struct settle_action *a, const struct ledger_row *row, const struct settle_rules *rules)
+become_unknown(struct settle_action *a, const struct ledger_row *row,
+               const struct settle_rules *rules)
 {
     a->status = ROW_UNKNOWN;
     a->attempt++;
@@ -62,7 +66,8 @@ become_unknown(struct settle_action *a, const struct ledger_row *row, const stru
 }
 
 struct settle_action
-settle_plan(const struct ledger_row *row, const struct queue_result *r, const struct settle_rules *rules, uint64_t random)
+settle_plan(const struct ledger_row *row, const struct queue_result *r,
+            const struct settle_rules *rules, uint64_t random)
 {
     struct settle_action a = {
         .change = true,
@@ -107,14 +112,16 @@ settle_plan(const struct ledger_row *row, const struct queue_result *r, const st
     } else if (is(r, "skipped")) {
         a.status = ROW_SKIPPED;
     } else if (is(r, "deferred")) {
-        try_again(&a, rules, a.deferrals, random);
+        /* Nothing was wrong with the message: it does not wait much longer than what held it up. */
+        int64_t cap = rules->retry_cap_ms < DEFERRAL_CAP_MS ? rules->retry_cap_ms : DEFERRAL_CAP_MS;
+        try_again(&a, a.deferrals, rules->retry_base_ms, cap, random);
         a.deferrals++;
     } else if (is(r, "retry")) {
         a.attempt++;
         if (a.attempt >= row->max_attempts) {
             a.status = refused(&a);
         } else {
-            try_again(&a, rules, a.attempt - 1, random);
+            try_again(&a, a.attempt - 1, rules->retry_base_ms, rules->retry_cap_ms, random);
         }
     } else {
         a.attempt++;

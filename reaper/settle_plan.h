@@ -7,7 +7,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum row_status { ROW_PENDING, ROW_PROCESSING, ROW_QUEUED, ROW_SENT, ROW_FAILED, ROW_SKIPPED, ROW_UNKNOWN };
+enum row_status {
+    ROW_PENDING,
+    ROW_PROCESSING,
+    ROW_QUEUED,
+    ROW_SENT,
+    ROW_FAILED,
+    ROW_SKIPPED,
+    ROW_UNKNOWN
+};
 const char *row_status_name(enum row_status s);
 /* False for a word that is none. */
 bool row_status_parse(const char *word, enum row_status *ret);
@@ -27,11 +35,14 @@ struct ledger_row {
 };
 
 struct settle_rules {
-    int64_t retry_base_ms, retry_cap_ms; /* of backoff_ms() */
-    int64_t resend_after_ms;             /* how long an unknown waits for late evidence before its policy acts */
+    int64_t retry_base_ms,
+        retry_cap_ms; /* of backoff_ms(); deferrals are capped at 5 min as well */
+    int64_t
+        resend_after_ms; /* how long an unknown waits for late evidence before its policy acts */
 };
 
-/* What is to be written.  change = false: nothing (the result has been applied before, or is out of date). */
+/* What is to be written.  change = false: nothing (the result has been applied before, or is out of
+ * date). */
 struct settle_action {
     bool change;
     enum row_status status;
@@ -40,10 +51,10 @@ struct settle_action {
     int64_t decide_in_ms; /* unknown: when the policy acts; -1 = never */
 };
 
-/* Rules: "sent" dominates, whatever gen or status.  "unknown" is taken for a row that is not final, from its gen
- * on.  Everything else needs the row's very gen and a row that waits for it (queued or processing), or, when
- * it is late, the unknown row that it resolves.  After an unknown attempt a refusal is not "failed" but
- * "unknown": nobody knows whether the first attempt arrived. */
+/* Rules: "sent" dominates, whatever gen or status.  "unknown" is taken for a row that is not final,
+ * from its gen on.  Everything else needs the row's very gen and a row that waits for it (queued or
+ * processing), or, when it is late, the unknown row that it resolves.  After an unknown attempt a
+ * refusal is not "failed" but "unknown": nobody knows whether the first attempt arrived. */
 struct settle_action settle_plan(const struct ledger_row *row, const struct queue_result *r,
                                  const struct settle_rules *rules, uint64_t random);
 

@@ -33,10 +33,11 @@ compare_with_rows(struct reaper *r, struct stray *list, size_t n, struct err *e)
     while (rows_next(&rows)) {
         enum row_status status;
         for (size_t i = 0; i < n; i++) {
-            if (strcmp(list[i].drop.id, rows_str(&rows, 0)) == 0 && row_status_parse(rows_str(&rows, 1), &status)) {
+            if (strcmp(list[i].drop.id, rows_str(&rows, 0)) == 0 &&
+                row_status_parse(rows_str(&rows, 1), &status)) {
                 list[i].drop.row = rows_uint(&rows, 3);
-                list[i].keep =
-                    reconcile_keeps(true, status, (uint32_t)rows_uint(&rows, 2), list[i].letter, list[i].drop.gen);
+                list[i].keep = reconcile_keeps(true, status, (uint32_t)rows_uint(&rows, 2),
+                                               list[i].letter, list[i].drop.gen);
             }
         }
     }
@@ -45,19 +46,23 @@ compare_with_rows(struct reaper *r, struct stray *list, size_t n, struct err *e)
 }
 
 static int64_t
-drop(struct reaper *r, const struct stray *list, size_t n, uint64_t device, bool keep, bool doubt, bool all)
+drop(struct reaper *r, const struct stray *list, size_t n, uint64_t device, bool keep, bool doubt,
+     bool all)
 {
     struct queue_drop some[DROP_ITEMS];
     int64_t dropped = 0;
     size_t k = 0;
     for (size_t i = 0; i < n; i++) {
-        /* A permitted job that is kept belongs to a worker that has reported it, or its lease will end. */
-        if (list[i].keep == keep && !(keep && (list[i].letter == 'P' || strchr("DRU", list[i].letter)))) {
+        /* A permitted job that is kept belongs to a worker that has reported it, or its lease will
+         * end. */
+        if (list[i].keep == keep &&
+            !(keep && (list[i].letter == 'P' || strchr("DRU", list[i].letter)))) {
             some[k++] = list[i].drop;
         }
         if (k == DROP_ITEMS || (k && i + 1 == n)) {
             int64_t count = 0;
-            queue_drop(r->q, queue_partition(r->q, device), doubt, all, some, k, &count, NULL, NULL);
+            queue_drop(r->q, queue_partition(r->q, device), doubt, all, some, k, &count, NULL,
+                       NULL);
             queue_wait(r->q);
             dropped += count;
             k = 0;
@@ -67,7 +72,8 @@ drop(struct reaper *r, const struct stray *list, size_t n, uint64_t device, bool
 }
 
 bool
-drop_strays(struct reaper *r, uint64_t device, const struct queue_ids *ids, bool recovery, struct err *e)
+drop_strays(struct reaper *r, uint64_t device, const struct queue_ids *ids, bool recovery,
+            struct err *e)
 {
     if (!ids->n) {
         return true;
@@ -89,7 +95,8 @@ drop_strays(struct reaper *r, uint64_t device, const struct queue_ids *ids, bool
         }
         metric_add(&reaper_metrics[M_DROPPED], dropped + doubted);
         if (dropped || doubted) {
-            log_info("dropped", "device", LOG_I(device), "jobs", LOG_I(dropped), "in_doubt", LOG_I(doubted));
+            log_info("dropped", "device", LOG_I(device), "jobs", LOG_I(dropped), "in_doubt",
+                     LOG_I(doubted));
         }
     }
     free(list);

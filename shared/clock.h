@@ -1,5 +1,6 @@
-/* clock.h -- the host's clocks.  Used for timers, durations and log lines; never for a decision about
- * when a message is due or a lease has ended: those are taken on Redis TIME and on the database's clock. */
+/* clock.h -- the host's clocks.  Used for timers, durations and log lines; never for a decision
+ * about when a message is due or a lease has ended: those are taken on Redis TIME and on the
+ * database's clock. */
 #ifndef SHARED_CLOCK_H
 #define SHARED_CLOCK_H
 

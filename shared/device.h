@@ -12,8 +12,9 @@
     "d.status, d.status_reason"
 enum { DEVICE_PACE_N = 13 };
 
-/* Reads the columns of the current row from first_column on.  A device that is not active is paused, for
- * its status_reason or else its status as a word; a pause that does not fit is cut between characters. */
+/* Reads the columns of the current row from first_column on.  A device that is not active is
+ * paused, for its status_reason or else its status as a word; a pause that does not fit is cut
+ * between characters. */
 void device_pace_read(const struct rows *r, unsigned first_column, struct device_pace *ret);
 
 #endif

@@ -1,14 +1,15 @@
-/* err.h -- the one error type: a kind, which says what to do, and a sentence, which says what happened.
+/* err.h -- the one error type: a kind, which says what to do, and a sentence, which says what
+ * happened.
  *
- * A function that can fail returns bool, takes the error last, and is MUST_USE.  Library code returns
- * errors and never logs them; the programs log. */
+ * A function that can fail returns bool, takes the error last, and is MUST_USE.  Library code
+ * returns errors and never logs them; the programs log. */
 #ifndef SHARED_ERR_H
 #define SHARED_ERR_H
 
 #include <stdbool.h>
 
-#define MUST_USE           __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
+#define MUST_USE          __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 enum err_kind {
     ERR_NONE,
@@ -24,7 +25,8 @@ struct err {
     char text[320];
 };
 
-/* Fills e (which may be NULL) and always returns false, so that callers can `return err_set(...)`. */
+/* Fills e (which may be NULL) and always returns false, so that callers can `return err_set(...)`.
+ */
 bool err_set(struct err *e, enum err_kind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Puts "prefix: " before the text, keeps the kind, returns false. */

@@ -1,5 +1,5 @@
-/* fault.h -- named points at which a test build dies, stops, errs or waits: the gaps of DESIGN.md's crash
- * table.  Nothing is compiled in without PACELINE_FAULTS (make FAULTS=1).
+/* fault.h -- named points at which a test build dies, stops, errs or waits: the gaps of DESIGN.md's
+ * crash table.  Nothing is compiled in without PACELINE_FAULTS (make FAULTS=1).
  *
  * PACELINE_FAULT=point:N:action  at the Nth passage of the point (N = 1 is the first):
  *     kill        SIGKILL to itself
@@ -7,7 +7,8 @@
  *     error       the step reports a failure (FAULT_ERROR is true)
  *     delay[=MS]  blocks for MS (default 1000)
  *     lost-reply  the step is done, its reply is thrown away (FAULT_LOST is true)
- * Several, separated by commas.  With N = "N+" the action repeats at every passage from the Nth on. */
+ * Several, separated by commas.  With N = "N+" the action repeats at every passage from the Nth on.
+ */
 #ifndef SHARED_FAULT_H
 #define SHARED_FAULT_H
 

@@ -1,8 +1,8 @@
 /* http_server.h -- /healthz, /readyz and /metrics of a program (libmicrohttpd, its own thread).
  *
- * healthz: 200 while the program's loop has called health_tick() within the last 10 s, 503 after.  It does
- * not depend on Redis or MySQL, so a broker's outage restarts nobody.
- * readyz: 200 while the program has said health_ready(true), with the reason as body otherwise. */
+ * healthz: 200 while the program's loop has called health_tick() within the last 10 s, 503 after.
+ * It does not depend on Redis or MySQL, so a broker's outage restarts nobody. readyz: 200 while the
+ * program has said health_ready(true), with the reason as body otherwise. */
 #ifndef SHARED_HTTP_SERVER_H
 #define SHARED_HTTP_SERVER_H
 
@@ -10,8 +10,8 @@
 
 struct http_server;
 
-/* listen is "unix:/path", "host:port", ":port" or "" (no server: *ret is NULL and true is returned).
- * ERR_INPUT for a malformed address, ERR_REFUSED when it cannot be bound. */
+/* listen is "unix:/path", "host:port", ":port" or "" (no server: *ret is NULL and true is
+ * returned). ERR_INPUT for a malformed address, ERR_REFUSED when it cannot be bound. */
 MUST_USE bool http_server_start(const char *listen, struct http_server **ret, struct err *e);
 void http_server_stop(struct http_server *s);
 

@@ -1,9 +1,9 @@
-/* job.h -- what a worker needs to know of a message: the payload of a stream entry, in msgpack; and the
- * deterministic job id.  Pure; the only user of msgpack.
+/* job.h -- what a worker needs to know of a message: the payload of a stream entry, in msgpack; and
+ * the deterministic job id.  Pure; the only user of msgpack.
  *
- * The payload is a flat array [version, ...]; version 1 has the fields below in their order.  A decoder
- * skips trailing elements that it does not know, so fields may be added behind; any other change takes a new
- * version, which older workers refuse (the job fails with "payload version"). */
+ * The payload is a flat array [version, ...]; version 1 has the fields below in their order.  A
+ * decoder skips trailing elements that it does not know, so fields may be added behind; any other
+ * change takes a new version, which older workers refuse (the job fails with "payload version"). */
 #ifndef SHARED_JOB_H
 #define SHARED_JOB_H
 
@@ -21,15 +21,15 @@ struct job_text {
 };
 
 struct job {
-    uint64_t row;         /* broadcast_messages.id */
-    uint32_t attempt;     /* the number of this attempt, from 1 */
+    uint64_t row;     /* broadcast_messages.id */
+    uint32_t attempt; /* the number of this attempt, from 1 */
     uint64_t user;
     uint64_t device;
     struct job_text sender, device_ref;
     struct job_text recipient, name;
-    struct job_text content; /* the template */
-    int64_t gap_min_ms, gap_max_ms;      /* the campaign's own pace, or -1: the device's */
-    int64_t batch_size, batch_pause_ms;  /* likewise */
+    struct job_text content;                /* the template */
+    int64_t gap_min_ms, gap_max_ms;         /* the campaign's own pace, or -1: the device's */
+    int64_t batch_size, batch_pause_ms;     /* likewise */
     struct job_text vars[2 * JOB_VARS_MAX]; /* name, value, name, value, ... */
     size_t n_vars;                          /* pairs */
 };
@@ -37,12 +37,14 @@ struct job {
 /* Appends the payload to out. */
 void job_encode(const struct job *j, struct buf *out);
 
-/* Reads a payload; the texts of *ret point into p.  ERR_INPUT says what is wrong: too long, truncated,
- * another version, a field of another type.  Allocates nothing, however hostile the bytes. */
+/* Reads a payload; the texts of *ret point into p.  ERR_INPUT says what is wrong: too long,
+ * truncated, another version, a field of another type.  Allocates nothing, however hostile the
+ * bytes. */
 MUST_USE bool job_decode(const void *p, size_t n, struct job *ret, struct err *e);
 
-/* "c42-d17-3f9a...-r0": the natural key as text, the same whoever makes it.  The phone is hashed, because
- * ids appear in keys and logs.  Returns out. */
-char *job_id_campaign(uint64_t campaign, uint64_t device, const char *phone, unsigned rotation, char out[JOB_ID_SIZE]);
+/* "c42-d17-3f9a...-r0": the natural key as text, the same whoever makes it.  The phone is hashed,
+ * because ids appear in keys and logs.  Returns out. */
+char *job_id_campaign(uint64_t campaign, uint64_t device, const char *phone, unsigned rotation,
+                      char out[JOB_ID_SIZE]);
 
 #endif

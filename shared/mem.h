@@ -1,8 +1,8 @@
 /* mem.h -- memory that is there, and a growing byte buffer.
  *
- * Out of memory ends the program with a line on stderr: a queue worker that half works is worse than one
- * that is restarted, and the protocol is made for deaths.  Sizes that come from outside are bounded by
- * the caller before they reach these functions. */
+ * Out of memory ends the program with a line on stderr: a queue worker that half works is worse
+ * than one that is restarted, and the protocol is made for deaths.  Sizes that come from outside
+ * are bounded by the caller before they reach these functions. */
 #ifndef SHARED_MEM_H
 #define SHARED_MEM_H
 
@@ -18,8 +18,8 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* A growing byte buffer, always NUL-terminated behind len when data is not NULL.  Zero-initialise it;
- * buf_done() frees it and leaves it usable. */
+/* A growing byte buffer, always NUL-terminated behind len when data is not NULL.  Zero-initialise
+ * it; buf_done() frees it and leaves it usable. */
 struct buf {
     char *data;
     size_t len, cap;

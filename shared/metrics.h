@@ -1,7 +1,8 @@
 /* metrics.h -- counters, gauges and histograms, printed as Prometheus text (OpenMetrics names).
  *
- * Written by the loop's thread, read by the HTTP thread: values are C11 atomics, the list is append-only.
- * Metrics are static objects registered once; labels are a fixed text made by the owner. */
+ * Written by the loop's thread, read by the HTTP thread: values are C11 atomics, the list is
+ * append-only. Metrics are static objects registered once; labels are a fixed text made by the
+ * owner. */
 #ifndef SHARED_METRICS_H
 #define SHARED_METRICS_H
 
@@ -14,18 +15,19 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 enum { METRIC_BUCKETS = 16 };
 
 struct metric {
-    const char *name;   /* paceline_messages_total */
+    const char *name; /* paceline_messages_total */
     const char *help;
-    const char *labels; /* `outcome="sent"` or NULL; series of one name must be registered one after another */
+    const char *labels; /* `outcome="sent"` or NULL; series of one name must be registered one after
+                           another */
     enum metric_type type;
-    _Atomic int64_t value;                    /* counter, gauge; histogram: count */
-    _Atomic int64_t sum_us;                   /* histogram: sum, microseconds */
-    _Atomic int64_t bucket[METRIC_BUCKETS];   /* histogram: per bucket, not cumulative */
-    struct metric *next;                      /* private */
+    _Atomic int64_t value;                  /* counter, gauge; histogram: count */
+    _Atomic int64_t sum_us;                 /* histogram: sum, microseconds */
+    _Atomic int64_t bucket[METRIC_BUCKETS]; /* histogram: per bucket, not cumulative */
+    struct metric *next;                    /* private */
 };
 
-/* Keeps m.  A counter's name must end with _total and no other's may; a series must be new, of the type of
- * its name: a scraper would refuse everything else, so an assertion does. */
+/* Keeps m.  A counter's name must end with _total and no other's may; a series must be new, of the
+ * type of its name: a scraper would refuse everything else, so an assertion does. */
 void metric_register(struct metric *m);
 void metric_add(struct metric *m, int64_t n);
 void metric_set(struct metric *m, int64_t v);

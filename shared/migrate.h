@@ -19,9 +19,11 @@ typedef void migrate_report(void *arg, const struct migration *m);
 
 /* Applies what is missing, in order, under the named lock 'paceline-migrate' (waits up to 60 s for
  * another migrator), and records each in schema_migrations with a checksum.  *ret_applied counts.
- * Twice = no change.  ERR_REFUSED when a recorded migration has another checksum than this binary's, or
- * when the database is newer than this binary; the text names the migration and the statement. */
-MUST_USE bool migrate_run(struct store *s, migrate_report *report, void *arg, int *ret_applied, struct err *e);
+ * Twice = no change.  ERR_REFUSED when a recorded migration has another checksum than this
+ * binary's, or when the database is newer than this binary; the text names the migration and the
+ * statement. */
+MUST_USE bool migrate_run(struct store *s, migrate_report *report, void *arg, int *ret_applied,
+                          struct err *e);
 
 /* True when the database has exactly what this binary needs or more (additive for one release):
  * ERR_REFUSED with "run 'paceline migrate'" when something is missing. */

@@ -11,7 +11,8 @@
 bool
 program_name(const char *role, const char *name, char out[QUEUE_NAME_SIZE], struct err *e)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     char made[96] = "host";
     if (!name || !*name) {
         (void)gethostname(made, 40);
@@ -23,14 +24,17 @@ program_name(const char *role, const char *name, char out[QUEUE_NAME_SIZE], stru
         (void)snprintf(made + n, sizeof made - n, ".%ld", (long)getpid());
         name = made;
     } else if (strlen(name) > 40 || strspn(name, allowed) != strlen(name)) {
-        return err_set(e, ERR_INPUT, "name: \"%.60s\": use at most 40 letters, digits, '.', '_' or '-'", name);
+        return err_set(e, ERR_INPUT,
+                       "name: \"%.60s\": use at most 40 letters, digits, '.', '_' or '-'", name);
     }
-    (void)snprintf(out, QUEUE_NAME_SIZE, "%s/%s.%04x/%s", role, name, (unsigned)(random_u64() & 0xffff), PACELINE_VERSION);
+    (void)snprintf(out, QUEUE_NAME_SIZE, "%s/%s.%04x/%s", role, name,
+                   (unsigned)(random_u64() & 0xffff), PACELINE_VERSION);
     return true;
 }
 
 bool
-program_start(const char *program, const struct program_settings *s, struct http_server **ret, struct err *e)
+program_start(const char *program, const struct program_settings *s, struct http_server **ret,
+              struct err *e)
 {
     log_init(program, (enum log_level)s->log_level, s->log_format == 1);
     (void)signal(SIGPIPE, SIG_IGN);

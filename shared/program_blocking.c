@@ -1,4 +1,5 @@
-/* program_blocking.c -- the frame of producer and reaper; a file of its own because the worker links no MySQL. */
+/* program_blocking.c -- the frame of producer and reaper; a file of its own because the worker
+ * links no MySQL. */
 #include "shared/clock.h"
 #include "shared/http_server.h"
 #include "shared/log.h"
@@ -102,8 +103,8 @@ say_goodbye(struct queue *q, const char *name)
 }
 
 int
-program_run(struct ev_loop *loop, struct queue *q, struct store *db, const char *name, int64_t idle_ms,
-            const struct program_gauges *gauges, program_cycle *cycle, void *arg)
+program_run(struct ev_loop *loop, struct queue *q, struct store *db, const char *name,
+            int64_t idle_ms, const struct program_gauges *gauges, program_cycle *cycle, void *arg)
 {
     bool was_well = true;
     log_info("started", "name", LOG_S(name), "version", LOG_S(PACELINE_VERSION));
@@ -113,7 +114,8 @@ program_run(struct ev_loop *loop, struct queue *q, struct store *db, const char 
         struct err e = {0};
         bool work = false, redis = queue_up(q);
         health_tick();
-        /* After trouble MySQL is asked first: nothing is taken from Redis that could not be written. */
+        /* After trouble MySQL is asked first: nothing is taken from Redis that could not be
+         * written. */
         bool mysql = was_well || store_ping(db, &e);
         if (redis && mysql) {
             mysql = cycle(arg, &work, &e);

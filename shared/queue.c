@@ -464,7 +464,8 @@ queue_wait_ready(struct queue *q, int64_t ms, struct err *e)
             return false;
         }
         if (!all_looked_up(q)) {
-            (void)ev_run(q->loop, EVRUN_ONCE); /* an answer, a deadline, or the timer that asks again */
+            (void)ev_run(q->loop,
+                         EVRUN_ONCE); /* an answer, a deadline, or the timer that asks again */
         }
     }
     return !q->refused[0] || err_set(e, ERR_REFUSED, "%s", q->refused);

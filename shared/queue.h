@@ -1,12 +1,12 @@
 /* queue.h -- the queue's verbs in our own types; the only place that knows key names and scripts.
  *
- * A queue is one link to Redis, the incarnation of every partition, and the calls under way.  Partition of a
- * device = device id mod partitions.  All verbs are asynchronous: they fill their batch's items and then call
- * `done` exactly once, never before they have returned; e == NULL means that the items are filled.  ERR_GONE:
- * the partition has another incarnation (the queue looks it up and reports it through on_partition); nothing
- * was done.  ERR_RETRY: the fate of the call is unknown, every verb may be repeated as it is.
- * Batches of up to 100 items a call; items of one call belong to one partition.
- * Blocking programs call queue_wait() after starting calls. */
+ * A queue is one link to Redis, the incarnation of every partition, and the calls under way.
+ * Partition of a device = device id mod partitions.  All verbs are asynchronous: they fill their
+ * batch's items and then call `done` exactly once, never before they have returned; e == NULL means
+ * that the items are filled.  ERR_GONE: the partition has another incarnation (the queue looks it
+ * up and reports it through on_partition); nothing was done.  ERR_RETRY: the fate of the call is
+ * unknown, every verb may be repeated as it is. Batches of up to 100 items a call; items of one
+ * call belong to one partition. Blocking programs call queue_wait() after starting calls. */
 #ifndef SHARED_QUEUE_H
 #define SHARED_QUEUE_H
 
@@ -26,8 +26,8 @@ enum partition_state { PARTITION_UNKNOWN, PARTITION_CLOSED, PARTITION_OPEN };
 
 struct queue_config {
     struct redis_config redis;
-    const char *prefix;    /* "pl" */
-    int64_t partitions;    /* wanted at first start; what Redis already says must match */
+    const char *prefix; /* "pl" */
+    int64_t partitions; /* wanted at first start; what Redis already says must match */
 };
 
 /* The link came up or fell (up), or a partition was looked up anew (p >= 0). */
@@ -37,16 +37,17 @@ struct queue_events {
     void *arg;
 };
 
-MUST_USE bool queue_open(struct ev_loop *loop, const struct queue_config *c, const struct queue_events *ev,
-                         struct queue **ret, struct err *e);
+MUST_USE bool queue_open(struct ev_loop *loop, const struct queue_config *c,
+                         const struct queue_events *ev, struct queue **ret, struct err *e);
 void queue_close(struct queue *q);
 void queue_wait(struct queue *q);
-/* Waits until the link is up and every partition has been looked up once.  ERR_REFUSED when Redis holds
- * another number of partitions or evicts keys (maxmemory-policy must be noeviction). */
+/* Waits until the link is up and every partition has been looked up once.  ERR_REFUSED when Redis
+ * holds another number of partitions or evicts keys (maxmemory-policy must be noeviction). */
 MUST_USE bool queue_wait_ready(struct queue *q, int64_t ms, struct err *e);
 
 bool queue_up(const struct queue *q);
-/* Not NULL when Redis refused us for good (other partition count, eviction policy): the program should end. */
+/* Not NULL when Redis refused us for good (other partition count, eviction policy): the program
+ * should end. */
 const char *queue_refused(const struct queue *q);
 const char *queue_why(const struct queue *q);
 size_t queue_in_flight(const struct queue *q);
@@ -54,7 +55,8 @@ unsigned queue_partitions(const struct queue *q);
 unsigned queue_partition(const struct queue *q, uint64_t device);
 enum partition_state queue_state(const struct queue *q, unsigned p);
 const char *queue_incarnation(const struct queue *q, unsigned p);
-/* Looks a partition's incarnation and state up again (begins a new incarnation where that is due). */
+/* Looks a partition's incarnation and state up again (begins a new incarnation where that is due).
+ */
 void queue_refresh(struct queue *q, unsigned p);
 
 typedef void queue_done(void *arg, const struct err *e);
@@ -64,45 +66,50 @@ struct device_pace {
     uint64_t version;
     unsigned max_in_flight;
     int64_t gap_min_ms, gap_max_ms, batch_size, batch_pause_ms, hourly_cap, daily_cap;
-    char quiet[96];   /* "1320 420 Asia/Kuala_Lumpur": minutes of the local day from, to; "" = none */
-    char paused[64];  /* "" = serving; otherwise who or why */
+    char quiet[96]; /* "1320 420 Asia/Kuala_Lumpur": minutes of the local day from, to; "" = none */
+    char paused[64]; /* "" = serving; otherwise who or why */
 };
 
-/* --- producer ------------------------------------------------------------------------------------------------ */
+/* --- producer
+ * ------------------------------------------------------------------------------------------------
+ */
 struct queue_push {
     char id[JOB_ID_SIZE];
     uint64_t device, row;
     uint32_t gen;
-    char source[24];            /* "c42" */
-    int64_t expires_in_ms;      /* 0 = never */
+    char source[24];       /* "c42" */
+    int64_t expires_in_ms; /* 0 = never */
     const void *payload;
     size_t payload_len;
     const struct device_pace *pace;
-    bool more;                  /* MySQL may hold more for this device */
-    bool skip;                  /* leave this item out of the call */
-    size_t order;               /* the caller's own: the place among the items of its device */
-    char state;                 /* stage: 'S' staged, 'F' full, or the letter it is in; activate: '1' or '0' */
+    bool more;    /* MySQL may hold more for this device */
+    bool skip;    /* leave this item out of the call */
+    size_t order; /* the caller's own: the place among the items of its device */
+    char state;   /* stage: 'S' staged, 'F' full, or the letter it is in; activate: '1' or '0' */
 };
 /* Items sorted by device. */
-void queue_stage(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window, queue_done *done,
-                 void *arg);
-void queue_activate(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window, queue_done *done,
-                    void *arg);
+void queue_stage(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window,
+                 queue_done *done, void *arg);
+void queue_activate(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window,
+                    queue_done *done, void *arg);
 /* Up to n hungry devices of the partition (SPOP). */
 struct queue_hungry {
     uint64_t devices[QUEUE_BATCH_MAX];
     size_t n;
 };
-void queue_hungry(struct queue *q, unsigned p, struct queue_hungry *ret, queue_done *done, void *arg);
+void queue_hungry(struct queue *q, unsigned p, struct queue_hungry *ret, queue_done *done,
+                  void *arg);
 
-/* --- worker -------------------------------------------------------------------------------------------------- */
-struct queue_lease {            /* names one delivery */
+/* --- worker
+ * --------------------------------------------------------------------------------------------------
+ */
+struct queue_lease { /* names one delivery */
     uint64_t device;
     char id[JOB_ID_SIZE];
     uint32_t gen;
     uint64_t token;
 };
-struct queue_claimed {          /* one job as claimed; texts are borrowed for the length of on_claim */
+struct queue_claimed { /* one job as claimed; texts are borrowed for the length of on_claim */
     struct queue_lease lease;
     uint64_t row;
     const char *source;
@@ -113,18 +120,25 @@ struct queue_claimed {          /* one job as claimed; texts are borrowed for th
     size_t payload_len;
 };
 struct queue_claim_reply {
-    int64_t now_ms, next_due_ms;  /* Redis TIME; next_due_ms -1: nothing waits */
-    const uint64_t *due;          /* devices to name in the next claim */
+    int64_t now_ms, next_due_ms; /* Redis TIME; next_due_ms -1: nothing waits */
+    const uint64_t *due;         /* devices to name in the next claim */
     size_t n_due;
     const struct queue_claimed *jobs;
     size_t n_jobs;
 };
 /* r is NULL exactly when e is not. */
 typedef void queue_claim_done(void *arg, const struct queue_claim_reply *r, const struct err *e);
-void queue_claim(struct queue *q, unsigned p, const char *owner, int64_t lease_ms, size_t room, const uint64_t *devices,
-                 size_t n, queue_claim_done *done, void *arg);
+void queue_claim(struct queue *q, unsigned p, const char *owner, int64_t lease_ms, size_t room,
+                 const uint64_t *devices, size_t n, queue_claim_done *done, void *arg);
 
-enum permit_answer { PERMIT_GO, PERMIT_STALE, PERMIT_STOPPED, PERMIT_PAUSED, PERMIT_WAIT, PERMIT_CAPPED };
+enum permit_answer {
+    PERMIT_GO,
+    PERMIT_STALE,
+    PERMIT_STOPPED,
+    PERMIT_PAUSED,
+    PERMIT_WAIT,
+    PERMIT_CAPPED
+};
 struct queue_permit {
     struct queue_lease lease;
     uint64_t row;
@@ -132,20 +146,21 @@ struct queue_permit {
     int64_t gap_ms, batch_size, batch_pause_ms;
     enum permit_answer answer;
 };
-void queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit *items, size_t n, queue_done *done,
-                  void *arg);
+void queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit *items,
+                  size_t n, queue_done *done, void *arg);
 
 enum finish_answer { FINISH_OK, FINISH_DUP, FINISH_LATE, FINISH_STALE };
 struct queue_finish {
     struct queue_lease lease;
     uint64_t row;
-    const char *kind;   /* sent failed retry deferred unknown */
-    int64_t hold_ms;    /* the device rests so long, 0 = its own pace */
+    const char *kind;                               /* sent failed retry deferred unknown */
+    int64_t hold_ms;                                /* the device rests so long, 0 = its own pace */
     const char *code, *text, *provider_id, *worker; /* borrowed until queue_finish has returned */
     int64_t send_ms;
     enum finish_answer answer;
 };
-void queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n, queue_done *done, void *arg);
+void queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n,
+                  queue_done *done, void *arg);
 
 struct queue_release {
     struct queue_lease lease;
@@ -153,10 +168,11 @@ struct queue_release {
     const char *why;       /* shown as the device's "held" when not_before_ms > 0 */
     bool ok;
 };
-void queue_release(struct queue *q, unsigned p, struct queue_release *items, size_t n, queue_done *done, void *arg);
+void queue_release(struct queue *q, unsigned p, struct queue_release *items, size_t n,
+                   queue_done *done, void *arg);
 /* ok[i] tells whether lease i is still the caller's. */
-void queue_renew(struct queue *q, unsigned p, int64_t lease_ms, const struct queue_lease *items, bool *ok, size_t n,
-                 queue_done *done, void *arg);
+void queue_renew(struct queue *q, unsigned p, int64_t lease_ms, const struct queue_lease *items,
+                 bool *ok, size_t n, queue_done *done, void *arg);
 
 enum reassert_state { REASSERT_FLYING, REASSERT_SENT, REASSERT_UNKNOWN };
 struct queue_reassert {
@@ -165,15 +181,18 @@ struct queue_reassert {
     enum reassert_state state;
 };
 /* worker = NULL: more records follow; otherwise this worker has told everything. */
-void queue_reassert(struct queue *q, unsigned p, int64_t lease_ms, const char *worker, const char *owner,
-                    const struct queue_reassert *items, size_t n, queue_done *done, void *arg);
+void queue_reassert(struct queue *q, unsigned p, int64_t lease_ms, const char *worker,
+                    const char *owner, const struct queue_reassert *items, size_t n,
+                    queue_done *done, void *arg);
 
-/* --- reaper -------------------------------------------------------------------------------------------------- */
+/* --- reaper
+ * --------------------------------------------------------------------------------------------------
+ */
 struct queue_expired {
     uint64_t device;
     char id[JOB_ID_SIZE];
-    char ends[24];      /* the lease's end as Redis wrote it */
-    char answer;        /* 'a' again, 'u' unknown, 'g' gone */
+    char ends[24]; /* the lease's end as Redis wrote it */
+    char answer;   /* 'a' again, 'u' unknown, 'g' gone */
 };
 struct queue_reclaim {
     struct queue_expired *items; /* in: to end; answers are filled in */
@@ -182,7 +201,8 @@ struct queue_reclaim {
     size_t n_found;
     int64_t now_ms;
 };
-void queue_reclaim(struct queue *q, unsigned p, struct queue_reclaim *r, queue_done *done, void *arg);
+void queue_reclaim(struct queue *q, unsigned p, struct queue_reclaim *r, queue_done *done,
+                   void *arg);
 
 struct queue_result {
     char entry[32];
@@ -190,17 +210,18 @@ struct queue_result {
     uint64_t device, row;
     uint32_t gen;
     uint64_t token;
-    char kind[12];      /* sent failed retry deferred unknown skipped returned */
+    char kind[12]; /* sent failed retry deferred unknown skipped returned */
     char code[32], text[256], provider_id[192], by[QUEUE_NAME_SIZE];
     int64_t send_ms;
-    int64_t age_ms;     /* how long ago, by Redis' clock; 0 before the first beat */
+    int64_t age_ms; /* how long ago, by Redis' clock; 0 before the first beat */
     bool late;
 };
-/* Reads up to n results: fresh ones, or (stuck) those that another reader took over idle_ms ago and did not
- * finish.  *ret_n tells how many; a missing group is created. */
-void queue_results(struct queue *q, unsigned p, bool stuck, int64_t idle_ms, struct queue_result *ret, size_t n,
-                   size_t *ret_n, queue_done *done, void *arg);
-void queue_forget(struct queue *q, unsigned p, const struct queue_result *items, size_t n, queue_done *done, void *arg);
+/* Reads up to n results: fresh ones, or (stuck) those that another reader took over idle_ms ago and
+ * did not finish.  *ret_n tells how many; a missing group is created. */
+void queue_results(struct queue *q, unsigned p, bool stuck, int64_t idle_ms,
+                   struct queue_result *ret, size_t n, size_t *ret_n, queue_done *done, void *arg);
+void queue_forget(struct queue *q, unsigned p, const struct queue_result *items, size_t n,
+                  queue_done *done, void *arg);
 
 struct queue_probe_job {
     uint64_t device;
@@ -213,37 +234,42 @@ struct queue_probe_device {
     int64_t known, waiting;
     bool paused;
 };
-/* Jobs sorted by device; devices[] gets one line for each device in order of first appearance (jobs may be
- * empty for a pure depth probe: then the devices are the input). */
-void queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device *devices, size_t n_devices,
-                 struct queue_probe_job *jobs, size_t n_jobs, queue_done *done, void *arg);
+/* Jobs sorted by device; devices[] gets one line for each device in order of first appearance (jobs
+ * may be empty for a pure depth probe: then the devices are the input). */
+void queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device *devices,
+                 size_t n_devices, struct queue_probe_job *jobs, size_t n_jobs, queue_done *done,
+                 void *arg);
 
 /* fixed counts what was put right. */
-void queue_repair(struct queue *q, unsigned p, uint64_t device, int64_t lease_ms, int64_t *fixed, queue_done *done,
-                  void *arg);
+void queue_repair(struct queue *q, unsigned p, uint64_t device, int64_t lease_ms, int64_t *fixed,
+                  queue_done *done, void *arg);
 struct queue_drop {
     uint64_t device, row;
-    uint32_t gen;       /* as Redis had it when it was looked at */
+    uint32_t gen; /* as Redis had it when it was looked at */
     char id[JOB_ID_SIZE];
 };
-void queue_drop(struct queue *q, unsigned p, bool doubt, bool all, const struct queue_drop *items, size_t n,
-                int64_t *dropped, queue_done *done, void *arg);
-void queue_open_partition(struct queue *q, unsigned p, const char *incarnation, bool doubt, queue_done *done, void *arg);
+void queue_drop(struct queue *q, unsigned p, bool doubt, bool all, const struct queue_drop *items,
+                size_t n, int64_t *dropped, queue_done *done, void *arg);
+void queue_open_partition(struct queue *q, unsigned p, const char *incarnation, bool doubt,
+                          queue_done *done, void *arg);
 
-/* The devices that the partition knows (SMEMBERS), and one device's ids with their states (HGETALL). */
+/* The devices that the partition knows (SMEMBERS), and one device's ids with their states
+ * (HGETALL). */
 struct queue_devices {
     uint64_t *devices; /* the caller frees */
     size_t n;
 };
-void queue_devices(struct queue *q, unsigned p, struct queue_devices *ret, queue_done *done, void *arg);
+void queue_devices(struct queue *q, unsigned p, struct queue_devices *ret, queue_done *done,
+                   void *arg);
 struct queue_ids {
     struct queue_id {
         char id[JOB_ID_SIZE];
         char state[120];
-    } *ids; /* the caller frees */
+    } * ids; /* the caller frees */
     size_t n;
 };
-void queue_ids(struct queue *q, uint64_t device, struct queue_ids *ret, queue_done *done, void *arg);
+void queue_ids(struct queue *q, uint64_t device, struct queue_ids *ret, queue_done *done,
+               void *arg);
 
 /* The partition's meta: who has reported, when it was closed, whether its sweep was done. */
 struct queue_meta {
@@ -253,17 +279,22 @@ struct queue_meta {
     char told[256][QUEUE_NAME_SIZE];
     size_t n_told;
 };
-void queue_read_meta(struct queue *q, unsigned p, struct queue_meta *ret, queue_done *done, void *arg);
+void queue_read_meta(struct queue *q, unsigned p, struct queue_meta *ret, queue_done *done,
+                     void *arg);
 /* Notes that rows were compared with the partition under this incarnation, and ends a doubt. */
-void queue_mark_swept(struct queue *q, unsigned p, const char *incarnation, queue_done *done, void *arg);
+void queue_mark_swept(struct queue *q, unsigned p, const char *incarnation, queue_done *done,
+                      void *arg);
 
-/* --- steering and the fleet -------------------------------------------------------------------------------- */
-/* state: "paused", "cancelled" or "none"; every partition is told (one call each). done once, with the first
- * error if there was one. */
-void queue_steer_source(struct queue *q, const char *source, const char *state, queue_done *done, void *arg);
-void queue_steer_source_in(struct queue *q, unsigned p, const char *source, const char *state, queue_done *done,
-                           void *arg);
-void queue_steer_device(struct queue *q, uint64_t device, const struct device_pace *pace, queue_done *done, void *arg);
+/* --- steering and the fleet
+ * -------------------------------------------------------------------------------- */
+/* state: "paused", "cancelled" or "none"; every partition is told (one call each). done once, with
+ * the first error if there was one. */
+void queue_steer_source(struct queue *q, const char *source, const char *state, queue_done *done,
+                        void *arg);
+void queue_steer_source_in(struct queue *q, unsigned p, const char *source, const char *state,
+                           queue_done *done, void *arg);
+void queue_steer_device(struct queue *q, uint64_t device, const struct device_pace *pace,
+                        queue_done *done, void *arg);
 
 struct queue_member {
     char name[QUEUE_NAME_SIZE]; /* role/host.pid.word/version */
@@ -274,17 +305,20 @@ struct queue_fleet {
     size_t n;
 };
 /* name NULL: look only; leave: say good-bye. */
-void queue_beat(struct queue *q, const char *name, bool leave, struct queue_fleet *ret, queue_done *done, void *arg);
+void queue_beat(struct queue *q, const char *name, bool leave, struct queue_fleet *ret,
+                queue_done *done, void *arg);
 
-/* One device's hash and depth, for status and explain: field, value, field, value ... (the caller frees with
- * buf_done; pairs separated by newlines, "field value\n"). */
-void queue_device_info(struct queue *q, uint64_t device, struct buf *ret, queue_done *done, void *arg);
+/* One device's hash and depth, for status and explain: field, value, field, value ... (the caller
+ * frees with buf_done; pairs separated by newlines, "field value\n"). */
+void queue_device_info(struct queue *q, uint64_t device, struct buf *ret, queue_done *done,
+                       void *arg);
 
 /* Depths of a partition for status: lengths of ready, leases, results, devices. */
 struct queue_depths {
     int64_t ready, leases, results, devices;
 };
-void queue_depths(struct queue *q, unsigned p, struct queue_depths *ret, queue_done *done, void *arg);
+void queue_depths(struct queue *q, unsigned p, struct queue_depths *ret, queue_done *done,
+                  void *arg);
 
 /* The channel on which activate publishes partitions, for redis_link_subscribe(). */
 const char *queue_wake_channel(const struct queue *q);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- claim --------------------------------------------------------------------------------------------- */
+/* --- claim
+ * --------------------------------------------------------------------------------------------- */
 
 struct claim {
     queue_claim_done *done;
@@ -76,8 +77,8 @@ on_claim(void *arg, const struct err *e)
 }
 
 void
-queue_claim(struct queue *q, unsigned p, const char *owner, int64_t lease_ms, size_t room, const uint64_t *devices,
-            size_t n, queue_claim_done *done, void *arg)
+queue_claim(struct queue *q, unsigned p, const char *owner, int64_t lease_ms, size_t room,
+            const uint64_t *devices, size_t n, queue_claim_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "claim", p);
@@ -105,7 +106,8 @@ queue_claim(struct queue *q, unsigned p, const char *owner, int64_t lease_ms, si
     call_send(&call, &c, true);
 }
 
-/* --- verbs over a list of deliveries --------------------------------------------------------------------- */
+/* --- verbs over a list of deliveries
+ * --------------------------------------------------------------------- */
 
 static void
 delivery_keys(const struct queue *q, struct redis_cmd *c, const struct queue_lease *l)
@@ -145,8 +147,8 @@ parse_permit(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit *items, size_t n, queue_done *done,
-             void *arg)
+queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit *items, size_t n,
+             queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "permit", p);
@@ -190,7 +192,8 @@ parse_finish(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n, queue_done *done, void *arg)
+queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n, queue_done *done,
+             void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "finish", p);
@@ -228,7 +231,8 @@ parse_release(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_release(struct queue *q, unsigned p, struct queue_release *items, size_t n, queue_done *done, void *arg)
+queue_release(struct queue *q, unsigned p, struct queue_release *items, size_t n, queue_done *done,
+              void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "release", p);
@@ -258,8 +262,8 @@ parse_renew(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_renew(struct queue *q, unsigned p, int64_t lease_ms, const struct queue_lease *items, bool *ok, size_t n,
-            queue_done *done, void *arg)
+queue_renew(struct queue *q, unsigned p, int64_t lease_ms, const struct queue_lease *items,
+            bool *ok, size_t n, queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "renew", p);

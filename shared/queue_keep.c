@@ -1,5 +1,5 @@
-/* queue_keep.c -- the verbs that keep the queue whole: reclaim, results, forget, repair, recovery; steering,
- * the fleet, and what status shows. */
+/* queue_keep.c -- the verbs that keep the queue whole: reclaim, results, forget, repair, recovery;
+ * steering, the fleet, and what status shows. */
 #include "shared/clock.h"
 #include "shared/queue_private.h"
 #include "shared/script.h"
@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- reclaim ------------------------------------------------------------------------------------------- */
+/* --- reclaim
+ * ------------------------------------------------------------------------------------------- */
 
 static bool
 parse_reclaim(struct call *c, const struct redis_value *v)
@@ -57,7 +58,8 @@ queue_reclaim(struct queue *q, unsigned p, struct queue_reclaim *r, queue_done *
     call_send(&call, &c, true);
 }
 
-/* --- results ------------------------------------------------------------------------------------------- */
+/* --- results
+ * ------------------------------------------------------------------------------------------- */
 
 struct results {
     size_t *n;
@@ -105,7 +107,8 @@ read_result(const struct queue *q, const struct redis_value *entry, struct queue
     }
 }
 
-/* XREADGROUP answers [[stream, [entry, ...]]] or nil; XAUTOCLAIM [cursor, [entry, ...], [deleted, ...]]. */
+/* XREADGROUP answers [[stream, [entry, ...]]] or nil; XAUTOCLAIM [cursor, [entry, ...], [deleted,
+ * ...]]. */
 static bool
 parse_results(struct call *c, const struct redis_value *v)
 {
@@ -134,8 +137,8 @@ on_results(void *arg, const struct err *e)
 }
 
 void
-queue_results(struct queue *q, unsigned p, bool stuck, int64_t idle_ms, struct queue_result *ret, size_t n,
-              size_t *ret_n, queue_done *done, void *arg)
+queue_results(struct queue *q, unsigned p, bool stuck, int64_t idle_ms, struct queue_result *ret,
+              size_t n, size_t *ret_n, queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     *ret_n = 0;
@@ -168,7 +171,8 @@ queue_results(struct queue *q, unsigned p, bool stuck, int64_t idle_ms, struct q
 }
 
 void
-queue_forget(struct queue *q, unsigned p, const struct queue_result *items, size_t n, queue_done *done, void *arg)
+queue_forget(struct queue *q, unsigned p, const struct queue_result *items, size_t n,
+             queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "forget", p);
@@ -192,7 +196,8 @@ queue_forget(struct queue *q, unsigned p, const struct queue_result *items, size
     call_send(&call, &c, true);
 }
 
-/* --- repair and recovery ------------------------------------------------------------------------------- */
+/* --- repair and recovery
+ * ------------------------------------------------------------------------------- */
 
 static bool
 parse_count(struct call *c, const struct redis_value *v)
@@ -205,7 +210,8 @@ parse_count(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_repair(struct queue *q, unsigned p, uint64_t device, int64_t lease_ms, int64_t *fixed, queue_done *done, void *arg)
+queue_repair(struct queue *q, unsigned p, uint64_t device, int64_t lease_ms, int64_t *fixed,
+             queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "repair", p);
@@ -223,8 +229,8 @@ queue_repair(struct queue *q, unsigned p, uint64_t device, int64_t lease_ms, int
 }
 
 void
-queue_drop(struct queue *q, unsigned p, bool doubt, bool all, const struct queue_drop *items, size_t n,
-           int64_t *dropped, queue_done *done, void *arg)
+queue_drop(struct queue *q, unsigned p, bool doubt, bool all, const struct queue_drop *items,
+           size_t n, int64_t *dropped, queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "drop", p);
@@ -250,7 +256,8 @@ queue_drop(struct queue *q, unsigned p, bool doubt, bool all, const struct queue
 }
 
 void
-queue_open_partition(struct queue *q, unsigned p, const char *incarnation, bool doubt, queue_done *done, void *arg)
+queue_open_partition(struct queue *q, unsigned p, const char *incarnation, bool doubt,
+                     queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "open", p);
@@ -350,10 +357,12 @@ queue_mark_swept(struct queue *q, unsigned p, const char *incarnation, queue_don
     call_send(&call, &c, true);
 }
 
-/* --- steering ------------------------------------------------------------------------------------------ */
+/* --- steering
+ * ------------------------------------------------------------------------------------------ */
 
 void
-queue_steer_source_in(struct queue *q, unsigned p, const char *source, const char *state, queue_done *done, void *arg)
+queue_steer_source_in(struct queue *q, unsigned p, const char *source, const char *state,
+                      queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "steer", p);
@@ -390,7 +399,8 @@ on_fan(void *arg, const struct err *e)
 }
 
 void
-queue_steer_source(struct queue *q, const char *source, const char *state, queue_done *done, void *arg)
+queue_steer_source(struct queue *q, const char *source, const char *state, queue_done *done,
+                   void *arg)
 {
     struct fan *fan = xcalloc(1, sizeof *fan);
     *fan = (struct fan){.left = q->n_partitions, .done = done, .arg = arg};
@@ -400,7 +410,8 @@ queue_steer_source(struct queue *q, const char *source, const char *state, queue
 }
 
 void
-queue_steer_device(struct queue *q, uint64_t device, const struct device_pace *pace, queue_done *done, void *arg)
+queue_steer_device(struct queue *q, uint64_t device, const struct device_pace *pace,
+                   queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     unsigned p = queue_partition(q, device);
@@ -418,7 +429,8 @@ queue_steer_device(struct queue *q, uint64_t device, const struct device_pace *p
     call_send(&call, &c, true);
 }
 
-/* --- the fleet and what status shows ------------------------------------------------------------------- */
+/* --- the fleet and what status shows
+ * ------------------------------------------------------------------- */
 
 static bool
 parse_beat(struct call *c, const struct redis_value *v)
@@ -431,7 +443,8 @@ parse_beat(struct call *c, const struct redis_value *v)
     c->q->ahead_ms = now - clock_mono_ms();
     if (f) {
         f->n = 0;
-        for (size_t i = 1; i + 1 < redis_len(v) && f->n < sizeof f->members / sizeof *f->members; i += 2) {
+        for (size_t i = 1; i + 1 < redis_len(v) && f->n < sizeof f->members / sizeof *f->members;
+             i += 2) {
             struct queue_member *m = &f->members[f->n++];
             copy_text(m->name, sizeof m->name, redis_str(redis_at(v, i)));
             m->silent_ms = now - redis_int(redis_at(v, i + 1));
@@ -441,7 +454,8 @@ parse_beat(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_beat(struct queue *q, const char *name, bool leave, struct queue_fleet *ret, queue_done *done, void *arg)
+queue_beat(struct queue *q, const char *name, bool leave, struct queue_fleet *ret, queue_done *done,
+           void *arg)
 {
     struct redis_cmd c = {.script = -1};
     redis_cmd_verb(&c, script_index("beat"));
@@ -473,7 +487,8 @@ queue_device_info(struct queue *q, uint64_t device, struct buf *ret, queue_done 
 }
 
 static void
-count_call(struct queue *q, unsigned p, const char *command, const char *what, int64_t *ret, queue_done *done, void *arg)
+count_call(struct queue *q, unsigned p, const char *command, const char *what, int64_t *ret,
+           queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     redis_cmd_plain(&c, command);

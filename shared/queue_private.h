@@ -1,4 +1,5 @@
-/* queue_private.h -- what the files of the queue share: its struct, its keys, its calls.  Not for others. */
+/* queue_private.h -- what the files of the queue share: its struct, its keys, its calls.  Not for
+ * others. */
 #ifndef SHARED_QUEUE_PRIVATE_H
 #define SHARED_QUEUE_PRIVATE_H
 
@@ -25,16 +26,17 @@ struct queue {
     unsigned n_partitions;
     struct partition *partitions;
     char run_id[41];
-    int64_t ahead_ms;          /* Redis TIME less our monotonic clock at the last beat, 0 = unknown */
+    int64_t ahead_ms; /* Redis TIME less our monotonic clock at the last beat, 0 = unknown */
     char refused[200];
-    bool counted;              /* on this connection Redis has confirmed the number of partitions */
-    ev_timer again;            /* asks anew what could not be asked or was not answered */
-    ev_timer late;             /* runs calls that failed at once, on a clean stack */
+    bool counted;   /* on this connection Redis has confirmed the number of partitions */
+    ev_timer again; /* asks anew what could not be asked or was not answered */
+    ev_timer late;  /* runs calls that failed at once, on a clean stack */
     struct call *failed;
     size_t n_failed;
 };
 
-/* A verb under way.  parse fills the caller's items from the reply; false = the reply has another shape. */
+/* A verb under way.  parse fills the caller's items from the reply; false = the reply has another
+ * shape. */
 struct call {
     struct queue *q;
     unsigned p;
@@ -60,7 +62,8 @@ void verb_args(const struct queue *q, struct redis_cmd *c, unsigned p);
 
 /* Sends.  Takes c's contents.  needs_incarnation is what scripts with a gate want. */
 struct call call_make(struct queue *q, unsigned p, void *items, size_t n,
-                      bool (*parse)(struct call *, const struct redis_value *), queue_done *done, void *arg);
+                      bool (*parse)(struct call *, const struct redis_value *), queue_done *done,
+                      void *arg);
 void call_send(const struct call *template_call, struct redis_cmd *c, bool needs_incarnation);
 bool parse_nothing(struct call *c, const struct redis_value *v);
 

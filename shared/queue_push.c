@@ -1,4 +1,5 @@
-/* queue_push.c -- the verbs that bring jobs into Redis and ask what it knows: stage, activate, probe. */
+/* queue_push.c -- the verbs that bring jobs into Redis and ask what it knows: stage, activate,
+ * probe. */
 #include "shared/queue_private.h"
 
 #include <inttypes.h>
@@ -33,7 +34,8 @@ parse_stage(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_stage(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window, queue_done *done, void *arg)
+queue_stage(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window,
+            queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     size_t to;
@@ -78,8 +80,8 @@ parse_activate(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_activate(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window, queue_done *done,
-               void *arg)
+queue_activate(struct queue *q, unsigned p, struct queue_push *items, size_t n, int64_t window,
+               queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     size_t to;
@@ -144,7 +146,8 @@ queue_hungry(struct queue *q, unsigned p, struct queue_hungry *ret, queue_done *
     call_send(&call, &c, false);
 }
 
-/* --- probe --------------------------------------------------------------------------------------------- */
+/* --- probe
+ * --------------------------------------------------------------------------------------------- */
 
 struct probe {
     struct queue_probe_device *devices;
@@ -187,8 +190,9 @@ parse_probe(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device *devices, size_t n_devices,
-            struct queue_probe_job *jobs, size_t n_jobs, queue_done *done, void *arg)
+queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device *devices,
+            size_t n_devices, struct queue_probe_job *jobs, size_t n_jobs, queue_done *done,
+            void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "probe", p);

@@ -202,19 +202,19 @@ redis_cmd_done(struct redis_cmd *c)
  * ------------------------------------------------------------------------------------- */
 
 static bool
-parse_db(const char *text, int *ret, const char *url, struct err *e)
+parse_db(const char *text, int *ret, struct err *e)
 {
     char *end;
     long db = strtol(text, &end, 10);
     if (!*text || *end || db < 0 || db > 1000000) {
-        return err_set(e, ERR_INPUT, "redis_url: \"%s\" names no database number", url);
+        return err_set(e, ERR_INPUT, "redis_url: the database is no number from 0 to 1000000");
     }
     *ret = (int)db;
     return true;
 }
 
 static bool
-parse_tcp(struct redis_link *l, const char *rest, const char *url, struct err *e)
+parse_tcp(struct redis_link *l, const char *rest, struct err *e)
 {
     char *copy = xstrdup(rest), *at = strrchr(copy, '@'), *host = copy;
     if (at) {
@@ -231,7 +231,7 @@ parse_tcp(struct redis_link *l, const char *rest, const char *url, struct err *e
     char *slash = strchr(host, '/');
     if (slash) {
         *slash = '\0';
-        ok = !slash[1] || parse_db(slash + 1, &l->db, url, e);
+        ok = !slash[1] || parse_db(slash + 1, &l->db, e);
     }
     char *colon = strrchr(host, ':');
     l->port = 6379;
@@ -249,11 +249,12 @@ parse_tcp(struct redis_link *l, const char *rest, const char *url, struct err *e
     return ok;
 }
 
+/* Errors do not show the URL: it may hold the password. */
 static bool
 parse_url(struct redis_link *l, const char *url, struct err *e)
 {
     if (strncmp(url, "redis://", 8) == 0) {
-        return parse_tcp(l, url + 8, url, e);
+        return parse_tcp(l, url + 8, e);
     }
     if (strncmp(url, "unix:", 5) == 0) {
         const char *path = url + 5;
@@ -261,10 +262,10 @@ parse_url(struct redis_link *l, const char *url, struct err *e)
         const char *q = strchr(path, '?');
         l->unix_path = q ? xstrndup(path, (size_t)(q - path)) : xstrdup(path);
         if (!*l->unix_path) {
-            return err_set(e, ERR_INPUT, "redis_url: \"%s\" names no socket", url);
+            return err_set(e, ERR_INPUT, "redis_url: unix: names no socket");
         }
         if (q && strncmp(q, "?db=", 4) == 0) {
-            return parse_db(q + 4, &l->db, url, e);
+            return parse_db(q + 4, &l->db, e);
         }
         return !q ||
                err_set(e, ERR_INPUT, "redis_url: only ?db=N is known behind the socket's path");
@@ -275,8 +276,7 @@ parse_url(struct redis_link *l, const char *url, struct err *e)
             "redis_url: rediss:// (TLS) is not built in; use a local TLS proxy such as stunnel "
             "and redis:// to it");
     }
-    return err_set(e, ERR_INPUT,
-                   "redis_url: write redis://host:port/db or unix:/path, not \"%.60s\"", url);
+    return err_set(e, ERR_INPUT, "redis_url: write redis://host:port/db or unix:/path");
 }
 
 /* --- states
@@ -291,7 +291,9 @@ link_down(struct redis_link *l, const char *why)
     l->state = LINK_DOWN;
     l->ac = NULL;
     l->give_up = false;
-    (void)snprintf(l->why, sizeof l->why, "%s", why);
+    if (why != l->why) { /* drop_soon() has noted it already */
+        (void)snprintf(l->why, sizeof l->why, "%s", why);
+    }
     ev_timer_stop(l->loop, &l->deadline);
     ev_timer_stop(l->loop, &l->retry);
     double wait = (double)backoff_ms(l->attempts, 100, 3000, random_u64()) / 1000.0;
@@ -429,7 +431,7 @@ on_reply(redisAsyncContext *ac, void *reply, void *priv)
     }
     if (v && v->type == REDIS_REPLY_ERROR &&
         (starts_with(v->str, "READONLY") || starts_with(v->str, "MASTERDOWN") ||
-         starts_with(v->str, "LOADING"))) {
+         starts_with(v->str, "LOADING") || starts_with(v->str, "EPOCH another server"))) {
         drop_soon(l, v->str);
     }
     request_free(r);

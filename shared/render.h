@@ -1,16 +1,19 @@
-/* render.h -- a template and a recipient -> the text that is sent.  Pure: no I/O, no clock, no random.
+/* render.h -- a template and a recipient -> the text that is sent.
+ *
+ * Pure: no I/O, no clock, no random.
  *
  * Syntax
- *   {{name|default}}        a variable with a default; {name} and {recipient_name} as in older systems
- *   {a|b|c}                 spintax, nesting up to 16, empty options allowed
- *   \{ \} \| \\             the character itself
- *   {x}                     without "|" and no known variable: stays as it stands
- * A variable's name is [A-Za-z_][A-Za-z0-9_]{0,63}; inside {{ }} spaces around it are allowed.  The default is
- * plain text, spaces kept, and stands in for a missing or empty value; no default is an empty one.  `{{`
- * opens a variable, unless the next brace shows two spintaxes: {{Hi|Hello} there|Good day}.
+ *   {{name|default}}   a variable with a default; {name} and {recipient_name} as in older systems
+ *   {a|b|c}            spintax, nesting up to 16, empty options allowed
+ *   \{ \} \| \\        the character itself
+ *   {x}                without "|" and no known variable: stays as it stands
+ * A variable's name is [A-Za-z_][A-Za-z0-9_]{0,63}; inside {{ }} spaces around it are allowed.  The
+ * default is plain text, spaces kept, and stands in for a missing or empty value; no default is an
+ * empty one.  `{{` opens a variable, unless the next brace shows two spintaxes, as in
+ * {{Hi|Hello} there|Good day}.
  * Substituted values are never parsed again.  Everything else passes byte for byte.
- * The choice of an option is a hash of (job id, position of the brace), so the same job always renders the
- * same text, on whichever host. */
+ * The choice of an option is a hash of (job id, position of the brace), so the same job always
+ * renders the same text, on whichever host. */
 #ifndef SHARED_RENDER_H
 #define SHARED_RENDER_H
 
@@ -32,22 +35,24 @@ struct render_input {
     const char *job_id;
     const struct render_var *vars; /* name, phone, and whatever the lead's attributes hold */
     size_t n_vars;
-    const char *name_fallback; /* for `name` and `recipient_name` when empty, phone-like, punctuation or "null";
-                                  NULL means "".  A default in the template goes before it. */
+    /* For `name` and `recipient_name` when empty, phone-like, punctuation or "null"; NULL means "".
+     * A default in the template goes before it. */
+    const char *name_fallback;
 };
 
 /* Appends the text to out.  ERR_INPUT with the byte position and line:column for a template that
- * render_check() would refuse, for a value to be substituted that is not UTF-8 (the text names the variable),
- * or when the text exceeds RENDER_TEXT_MAX; out is then as before.  `name` and `recipient_name` are one
- * variable with two spellings; of several vars of one name the first counts. */
+ * render_check() would refuse, for a value to be substituted that is not UTF-8 (the text names the
+ * variable), or when the text exceeds RENDER_TEXT_MAX; out is then as before.  `name` and
+ * `recipient_name` are one variable with two spellings; of several vars of one name the first
+ * counts. */
 MUST_USE bool render(const struct render_input *in, struct buf *out, struct err *e);
 
-/* Checks a template without rendering it: valid UTF-8, no NUL, balanced braces, depth, size, a `{{` closed
- * by `}}`.  ERR_INPUT names line:column and what to write instead. */
+/* Checks a template without rendering it: valid UTF-8, no NUL, balanced braces, depth, size, a `{{`
+ * closed by `}}`.  ERR_INPUT names line:column and what to write instead. */
 MUST_USE bool render_check(const char *text, size_t len, struct err *e);
 
-/* True for a name that is no name: NULL, empty, only digits, punctuation and spaces (of any script that phone
- * numbers are typed in), "null" or "undefined" in any case. */
+/* True for a name that is no name: NULL, empty, only digits, punctuation and spaces (of any script
+ * that phone numbers are typed in), "null" or "undefined" in any case. */
 bool render_is_no_name(const char *name);
 
 /* The position of the first byte that is not valid UTF-8 (RFC 3629), or len. */

@@ -291,8 +291,7 @@ read_type(const struct block *b, size_t i, int32_t *ret)
 static bool
 read_data(const struct block *b, struct tz *z)
 {
-    bool counts_fit = b->type >= 1 && b->type <= 256 && b->chars >= 1 &&
-                      (b->isut == 0 || b->isut == b->type) &&
+    bool counts_fit = b->type <= 256 && (b->isut == 0 || b->isut == b->type) &&
                       (b->isstd == 0 || b->isstd == b->type);
     if (!counts_fit || !read_type(b, 0, &z->first)) {
         return false;
@@ -326,7 +325,7 @@ read_file(const unsigned char *p, size_t n, struct tz *z)
         const unsigned char *end = p + n, *text = b.data + b.size;
         const unsigned char *close =
             end - text > 1 ? memchr(text + 1, '\n', (size_t)(end - text - 1)) : NULL;
-        if (!close || *text != '\n' || memchr(text, '\0', (size_t)(close - text))) {
+        if (!close || *text != '\n') {
             return "its footer is missing";
         }
         char *footer = xstrndup((const char *)text + 1, (size_t)(close - text - 1));

@@ -25,7 +25,8 @@ claim_rank(const char *const *names, size_t n, unsigned p)
     return best;
 }
 
-/* Never longer than poll_max; others' partitions are only looked after, once in poll_max for the whole fleet. */
+/* Never longer than poll_max; others' partitions are only looked after, once in poll_max for the
+ * whole fleet. */
 static int64_t
 patience(const struct part *part, int64_t ms)
 {
@@ -101,7 +102,8 @@ on_claim(void *arg, const struct queue_claim_reply *r, const struct err *e)
         part->n_due = r->n_due < CLAIM_DEVICES ? r->n_due : CLAIM_DEVICES;
         memcpy(part->due, r->due, part->n_due * sizeof *part->due);
         if (asked && r->n_jobs == 0) {
-            /* Named devices that brought nothing, and are named again: somebody else serves them. */
+            /* Named devices that brought nothing, and are named again: somebody else serves them.
+             */
             ask_again_in(part, BARREN_MS);
         } else {
             claim_kick(part);
@@ -112,7 +114,8 @@ on_claim(void *arg, const struct queue_claim_reply *r, const struct err *e)
         claim_kick(part);
         return;
     }
-    claim_soon(part, patience(part, r->next_due_ms < 0 ? w->s->poll_max : r->next_due_ms - r->now_ms));
+    claim_soon(part,
+               patience(part, r->next_due_ms < 0 ? w->s->poll_max : r->next_due_ms - r->now_ms));
 }
 
 void
@@ -133,8 +136,8 @@ claim_kick(struct part *part)
     part->claiming = true;
     part->again = false;
     metric_add(&worker_metrics[M_CLAIMS], 1);
-    queue_claim(w->q, part->p, w->name, w->s->lease, (size_t)w->s->concurrency - w->n_live, part->due, part->n_due,
-                on_claim, part);
+    queue_claim(w->q, part->p, w->name, w->s->lease, (size_t)w->s->concurrency - w->n_live,
+                part->due, part->n_due, on_claim, part);
 }
 
 void
@@ -155,7 +158,8 @@ claim_prefer(struct worker *w)
     size_t n = 0, self = 0;
     for (size_t i = 0; i < w->fleet.n && n < 255; i++) {
         const struct queue_member *m = &w->fleet.members[i];
-        if (strncmp(m->name, "worker/", 7) == 0 && m->silent_ms < 5000 && strcmp(m->name, w->name) != 0) {
+        if (strncmp(m->name, "worker/", 7) == 0 && m->silent_ms < 5000 &&
+            strcmp(m->name, w->name) != 0) {
             names[n++] = m->name;
         }
     }

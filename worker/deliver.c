@@ -1,5 +1,5 @@
-/* deliver.c -- the I/O around deliver_plan: permits, requests and outcomes, gathered into one call a partition and
- * kind.  step() is the only writer of a delivery's state. */
+/* deliver.c -- the I/O around deliver_plan: permits, requests and outcomes, gathered into one call
+ * a partition and kind.  step() is the only writer of a delivery's state. */
 #include "shared/clock.h"
 #include "shared/fault.h"
 #include "shared/log.h"
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CALL_ITEMS = 50, REST_MS = 200 };
+enum { CALL_ITEMS = 50, REST_MS = 200, NO_SENDER_MS = 30000 };
 
 static void
 list_add(struct delivery_list *l, struct delivery *d)
@@ -124,8 +124,9 @@ on_outcome(void *arg, const struct outcome *o)
     metric_observe_us(&worker_metrics[M_SEND], o->send_ms * 1000);
     count_outcome(v.kind);
     if (o->class != OUTCOME_SENT) {
-        log_info("not_sent", "job", LOG_S(d->lease.id), "attempt", LOG_I(d->job.attempt), "kind", LOG_S(v.kind), "code",
-                 LOG_S(o->code), "text", LOG_S(o->text), "hold_ms", LOG_I(v.hold_ms));
+        log_info("not_sent", "job", LOG_S(d->lease.id), "attempt", LOG_I(d->job.attempt), "kind",
+                 LOG_S(v.kind), "code", LOG_S(o->code), "text", LOG_S(o->text), "hold_ms",
+                 LOG_I(v.hold_ms));
     }
     step(d, &d->part->live, EVENT_OUTCOME);
 }
@@ -149,7 +150,8 @@ static const struct sender_instance *
 find_sender(const struct worker *w, struct job_text name)
 {
     for (size_t i = 0; i < w->n_senders; i++) {
-        if (strlen(w->senders[i].name) == name.len && memcmp(w->senders[i].name, name.s, name.len) == 0) {
+        if (strlen(w->senders[i].name) == name.len &&
+            memcmp(w->senders[i].name, name.s, name.len) == 0) {
             return &w->senders[i];
         }
     }
@@ -207,6 +209,22 @@ cannot_send(struct delivery *d, const char *code, const char *why)
     step(d, &d->part->live, EVENT_UNSENDABLE);
 }
 
+/* Unsent, to be served again after hold_ms, by whichever worker. */
+static void
+give_back(struct delivery *d, int64_t hold_ms, const char *why)
+{
+    d->hold_ms = hold_ms;
+    d->hold_why = why;
+    if (hold_ms == NO_SENDER_MS) {
+        char name[65];
+        (void)snprintf(name, sizeof name, "%.*s",
+                       (int)(d->job.sender.len < 64 ? d->job.sender.len : 64), d->job.sender.s);
+        log_warn("no_sender", "job", LOG_S(d->lease.id), "sender", LOG_S(name), "cure",
+                 LOG_S("add a [sender NAME] section to this worker's configuration"));
+    }
+    step(d, &d->part->live, EVENT_HOLD);
+}
+
 /* The last zone asked for is kept: devices of one fleet rarely live in more than a few. */
 static const struct tz *
 zone(const char *name)
@@ -220,7 +238,8 @@ zone(const char *name)
         (void)snprintf(last, sizeof last, "%s", name);
         if (!tz_load(name, &tz, &e)) {
             tz = NULL;
-            log_warn("zone_unknown", "zone", LOG_S(name), "why", LOG_S(e.text), "used", LOG_S("UTC"));
+            log_warn("zone_unknown", "zone", LOG_S(name), "why", LOG_S(e.text), "used",
+                     LOG_S("UTC"));
         }
     }
     return tz;
@@ -262,7 +281,8 @@ deliver_start(struct part *part, const struct queue_claimed *c, int64_t now_ms)
     list_add(&part->live, d);
     w->n_live++;
     metric_set(&worker_metrics[M_IN_FLIGHT], (int64_t)w->n_live);
-    /* The payload, and behind it every text again with a NUL: at most as many bytes, plus one for each. */
+    /* The payload, and behind it every text again with a NUL: at most as many bytes, plus one for
+     * each. */
     size_t size = c->payload_len <= JOB_BYTES_MAX ? c->payload_len : 0;
     d->memory = xmalloc(2 * size + 2 * JOB_VARS_MAX + 16);
     memcpy(d->memory, c->payload, size);
@@ -276,10 +296,7 @@ deliver_start(struct part *part, const struct queue_claimed *c, int64_t now_ms)
     }
     d->sender = find_sender(w, d->job.sender);
     if (!d->sender) {
-        char why[160];
-        (void)snprintf(why, sizeof why, "no [sender %.*s] in this worker's configuration",
-                       (int)(d->job.sender.len < 64 ? d->job.sender.len : 64), d->job.sender.s);
-        cannot_send(d, "no-sender", why);
+        give_back(d, NO_SENDER_MS, "no-sender");
         return;
     }
     if (!render_text(d, d->memory + size, &e)) {
@@ -292,14 +309,18 @@ deliver_start(struct part *part, const struct queue_claimed *c, int64_t now_ms)
     d->message.device_id = d->lease.device;
     d->message.text = d->text.data ? d->text.data : "";
     d->message.text_len = d->text.len;
-    d->hold_ms = quiet_left(c->quiet, now_ms);
-    d->hold_why = d->hold_ms ? "quiet" : NULL;
-    step(d, &part->live, d->hold_ms || w->draining ? EVENT_HOLD : EVENT_READY);
+    int64_t quiet_ms = quiet_left(c->quiet, now_ms);
+    if (quiet_ms || w->draining) {
+        give_back(d, quiet_ms, "quiet");
+        return;
+    }
+    step(d, &part->live, EVENT_READY);
 }
 
 /* --- calls ----------------------------------------------------------------------------------- */
 
-/* Up to CALL_ITEMS deliveries, moved from their list to part->live while their call is under way. */
+/* Up to CALL_ITEMS deliveries, moved from their list to part->live while their call is under way.
+ */
 struct batch {
     struct part *part;
     size_t n;
@@ -326,7 +347,8 @@ take_batch(struct part *part, struct delivery_list *from)
     return b;
 }
 
-/* After a refusal (out of memory, read-only, ...) the partition's calls rest a little: no hot loop. */
+/* After a refusal (out of memory, read-only, ...) the partition's calls rest a little: no hot loop.
+ */
 static void
 batch_end(struct batch *b, const struct err *e)
 {
@@ -358,7 +380,9 @@ on_permit(void *arg, const struct err *e)
             event = now - d->asked_ms > w->s->lease / 2 ? EVENT_TOO_OLD : EVENT_GO;
             d->permitted_ms = now;
             if (d->gap_ms > 0) {
-                claim_soon(b->part, d->gap_ms); /* a device with room for more is served before this one ends */
+                claim_soon(
+                    b->part,
+                    d->gap_ms); /* a device with room for more is served before this one ends */
             }
         }
         step(d, &b->part->live, event);
@@ -400,7 +424,8 @@ on_finish(void *arg, const struct err *e)
     for (size_t i = 0; i < b->n; i++) {
         struct delivery *d = b->d[i];
         if (!e) {
-            /* The device's slot was moved at the permit: it is asked for again when that has come. */
+            /* The device's slot was moved at the permit: it is asked for again when that has come.
+             */
             int64_t left = d->gap_ms - (now - d->permitted_ms);
             if (d->hold_ms <= 0 && left <= 0) {
                 claim_device(b->part, d->lease.device);
@@ -457,8 +482,8 @@ flush_releases(struct part *part)
     struct batch *b = take_batch(part, &part->releases);
     for (size_t i = 0; i < b->n; i++) {
         struct delivery *d = b->d[i];
-        b->items.release[i] =
-            (struct queue_release){.lease = d->lease, .not_before_ms = d->hold_ms, .why = d->hold_why};
+        b->items.release[i] = (struct queue_release){
+            .lease = d->lease, .not_before_ms = d->hold_ms, .why = d->hold_why};
     }
     queue_release(part->w->q, part->p, b->items.release, b->n, on_release, b);
 }
@@ -470,7 +495,8 @@ deliver_flush(struct part *part)
         return;
     }
     /* Without Redis, or while the partition recovers, what has gathered waits in its list. */
-    if (!queue_up(part->w->q) || !part->told || queue_state(part->w->q, part->p) != PARTITION_OPEN) {
+    if (!queue_up(part->w->q) || !part->told ||
+        queue_state(part->w->q, part->p) != PARTITION_OPEN) {
         return;
     }
     if (part->rest_until_ms > clock_mono_ms()) {

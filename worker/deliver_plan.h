@@ -16,18 +16,18 @@ enum delivery_state {
 };
 
 enum delivery_event {
-    EVENT_READY,          /* text rendered, sender found */
-    EVENT_UNSENDABLE,     /* the payload or the template is broken: outcome "failed" without a permit */
-    EVENT_HOLD,           /* quiet hours, or the worker drains: give it back */
-    EVENT_GO,             /* permit said go */
-    EVENT_REFUSED,        /* permit said stale, stopped, paused, wait or capped: Redis has settled it */
-    EVENT_PERMIT_LOST,    /* no answer to permit: ask again */
-    EVENT_TOO_OLD,        /* the permit's answer is too old to start on (the host was frozen): ask again */
-    EVENT_OUTCOME,        /* the sender reported */
+    EVENT_READY,      /* text rendered, sender found */
+    EVENT_UNSENDABLE, /* the payload or the template is broken: outcome "failed" without a permit */
+    EVENT_HOLD,       /* quiet hours, or the worker drains: give it back */
+    EVENT_GO,         /* permit said go */
+    EVENT_REFUSED,    /* permit said stale, stopped, paused, wait or capped: Redis has settled it */
+    EVENT_PERMIT_LOST, /* no answer to permit: ask again */
+    EVENT_TOO_OLD, /* the permit's answer is too old to start on (the host was frozen): ask again */
+    EVENT_OUTCOME, /* the sender reported */
     EVENT_RECORDED,       /* finish was answered, whatever it said */
     EVENT_RECORD_LOST,    /* no answer to finish: the same call again */
     EVENT_RECORD_REFUSED, /* another incarnation: the journal reports it */
-    EVENT_RELEASED,       /* release was answered, or its answer was lost (reclaim gives it back then) */
+    EVENT_RELEASED, /* release was answered, or its answer was lost (reclaim gives it back then) */
 };
 
 enum delivery_action { ACT_NOTHING, ACT_PERMIT, ACT_SEND, ACT_FINISH, ACT_RELEASE, ACT_END };

@@ -260,7 +260,7 @@ http_open(struct ev_loop *loop, const struct http_options *o, struct http **ret,
     h->loop = loop;
     h->options = *o;
     h->unix_socket = o->unix_socket ? xstrdup(o->unix_socket) : NULL;
-    h->running = xcalloc((size_t)o->max_connections, sizeof *h->running);
+    h->running = xcalloc((size_t)o->max_connections, sizeof(struct exchange *));
     h->idle = xcalloc((size_t)o->max_connections, sizeof(CURL *));
     h->waiting.tail = &h->waiting.head;
     h->finished.tail = &h->finished.head;

@@ -81,7 +81,14 @@ struct http_result {
 typedef void http_done(void *arg, const struct http_result *r);
 
 /* One connection pool.  Each endpoint has its own, so that a slow one holds no connection of
- * another. */
+ * another.
+ *
+ * A connection carries one request at a time, with HTTP/2 too: what ends a connection makes one
+ * message unknown, not a hundred.  Measured with libcurl 7.88.1 and a peaceful Node server:
+ * HTTP/1.1, none of 60,000 sends unknown; HTTP/2, 32, because libcurl resets each stream it is done
+ * with and nghttp2 takes 1,000 resets for an attack; HTTP/2 multiplexed, 12 to 37 of 3,000, and
+ * with a server that hangs up, answers cut short and called complete.  So http2 is for servers that
+ * speak nothing else. */
 MUST_USE bool http_open(struct ev_loop *loop, const struct http_options *o, struct http **ret,
                         struct err *e);
 

@@ -45,9 +45,12 @@ map(struct journal *j, size_t records, const char *path, struct err *e)
     struct stat st = {0};
     struct header old = {0};
     if (j->fd >= 0 && fstat(j->fd, &st) == 0 && st.st_size >= (off_t)sizeof old &&
-        pread(j->fd, &old, sizeof old, 0) == (ssize_t)sizeof old && memcmp(old.magic, magic, sizeof magic) == 0 &&
-        (uint64_t)st.st_size >= sizeof old + old.records * sizeof(struct journal_record) && old.records > 0) {
-        records = (size_t)old.records; /* an older journal keeps its size: its records must be told */
+        pread(j->fd, &old, sizeof old, 0) == (ssize_t)sizeof old &&
+        memcmp(old.magic, magic, sizeof magic) == 0 &&
+        (uint64_t)st.st_size >= sizeof old + old.records * sizeof(struct journal_record) &&
+        old.records > 0) {
+        records =
+            (size_t)old.records; /* an older journal keeps its size: its records must be told */
     }
     j->n = records;
     j->bytes = sizeof(struct header) + records * sizeof(struct journal_record);
@@ -55,14 +58,16 @@ map(struct journal *j, size_t records, const char *path, struct err *e)
         /* Space is taken now: a write into a hole of a mapping on a full disk would be a SIGBUS. */
         int rc = posix_fallocate(j->fd, 0, (off_t)j->bytes);
         if (rc) {
-            return err_set(e, ERR_RETRY, "%s: %s (%zu bytes): free some space or set journal_records lower", path,
+            return err_set(e, ERR_RETRY,
+                           "%s: %s (%zu bytes): free some space or set journal_records lower", path,
                            strerror(rc), j->bytes);
         }
     }
-    void *p = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE, j->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, j->fd,
-                   0);
+    void *p = mmap(NULL, j->bytes, PROT_READ | PROT_WRITE,
+                   j->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, j->fd, 0);
     if (p == MAP_FAILED) {
-        return err_set(e, ERR_RETRY, "%s: cannot map %zu bytes: %s", path, j->bytes, strerror(errno));
+        return err_set(e, ERR_RETRY, "%s: cannot map %zu bytes: %s", path, j->bytes,
+                       strerror(errno));
     }
     j->head = p;
     j->records = (struct journal_record *)(void *)((char *)p + sizeof(struct header));
@@ -95,7 +100,8 @@ take_file(struct journal *j, const char *dir, char *path, size_t size, struct er
         (void)snprintf(path, size, "%s/worker-%d.journal", dir, i);
         j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (j->fd < 0) {
-            return err_set(e, ERR_RETRY, "%s: %s: does journal_dir exist, and may this user write to it?", path,
+            return err_set(e, ERR_RETRY,
+                           "%s: %s: does journal_dir exist, and may this user write to it?", path,
                            strerror(errno));
         }
         if (flock(j->fd, LOCK_EX | LOCK_NB) == 0) {
@@ -138,7 +144,8 @@ journal_close(struct journal *j)
 }
 
 size_t
-journal_permit(struct journal *j, const struct queue_lease *l, uint64_t row, const char *incarnation)
+journal_permit(struct journal *j, const struct queue_lease *l, uint64_t row,
+               const char *incarnation)
 {
     size_t i = j->next;
     for (size_t looked = 0; looked < j->n; looked++, i = (i + 1) % j->n) {
@@ -181,7 +188,8 @@ journal_size(const struct journal *j)
 }
 
 const struct journal_record *
-journal_report(const struct journal *j, size_t i, const char *incarnation, enum reassert_state *ret_state)
+journal_report(const struct journal *j, size_t i, const char *incarnation,
+               enum reassert_state *ret_state)
 {
     const struct journal_record *r = &j->records[i];
     bool ours = r->process == j->head->process;

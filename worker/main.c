@@ -15,27 +15,34 @@
 #define KEY(member) offsetof(struct settings, member)
 static const struct conf_key keys[] = {
     PROGRAM_KEYS(struct settings, "info"),
-    {"lease", CONF_MS, KEY(lease), "5s", "200..600000", 0, "how long a claimed or permitted job stays this worker's"},
-    {"renew", CONF_MS, KEY(renew), "1500ms", "50..600000", 0, "how often leases are renewed; well below lease"},
-    {"concurrency", CONF_INT, KEY(concurrency), "256", "1..100000", 0, "jobs in this worker's hands at most"},
-    {"poll_max", CONF_MS, KEY(poll_max), "1s", "10..60000", 0, "longest sleep between two looks at a partition"},
-    {"drain", CONF_MS, KEY(drain), "75s", "0..3600000", 0, "longest wait for requests under way after SIGTERM"},
+    {"lease", CONF_MS, KEY(lease), "5s", "200..600000", 0,
+     "how long a claimed or permitted job stays this worker's"},
+    {"renew", CONF_MS, KEY(renew), "1500ms", "50..600000", 0,
+     "how often leases are renewed; well below lease"},
+    {"concurrency", CONF_INT, KEY(concurrency), "256", "1..100000", 0,
+     "jobs in this worker's hands at most"},
+    {"poll_max", CONF_MS, KEY(poll_max), "1s", "10..60000", 0,
+     "longest sleep between two looks at a partition"},
+    {"drain", CONF_MS, KEY(drain), "75s", "0..3600000", 0,
+     "longest wait for requests under way after SIGTERM"},
     {"journal_dir", CONF_STR, KEY(journal_dir), "", NULL, 0,
      "folder of the journal that survives this process; empty: memory only"},
     {"journal_records", CONF_INT, KEY(journal_records), "65536", "64..16777216", 0,
      "messages that the journal remembers"},
-    {"name_fallback", CONF_STR, KEY(name_fallback), "", NULL, 0, "what a recipient without a usable name is called"},
+    {"name_fallback", CONF_STR, KEY(name_fallback), "", NULL, 0,
+     "what a recipient without a usable name is called"},
     {0},
 };
 
 static bool
-open_sender(struct worker *w, const struct conf_section *section, const char *name, const struct sender *type,
-            struct err *e)
+open_sender(struct worker *w, const struct conf_section *section, const char *name,
+            const struct sender *type, struct err *e)
 {
     struct sender_instance *i = &w->senders[w->n_senders];
     if (w->n_senders == SENDERS_MAX || strlen(name) >= sizeof i->name) {
-        return err_set(e, ERR_INPUT, "%s:%d: more than %d senders, or a name of 64 characters and more", section->file,
-                       section->line, SENDERS_MAX);
+        return err_set(e, ERR_INPUT,
+                       "%s:%d: more than %d senders, or a name of 64 characters and more",
+                       section->file, section->line, SENDERS_MAX);
     }
     if (!type->open(w->loop, section, &i->self, e)) {
         return false;
@@ -62,7 +69,8 @@ open_senders(struct worker *w, const struct conf *c, struct err *e)
         }
         const struct sender *sender = type ? sender_by_type(type) : NULL;
         if (!sender) {
-            return err_set(e, ERR_INPUT, "%s:%d: [sender %s] needs type = webhook, log or null", s->file, s->line, s->name);
+            return err_set(e, ERR_INPUT, "%s:%d: [sender %s] needs type = webhook, log or null",
+                           s->file, s->line, s->name);
         }
         if (!open_sender(w, s, s->name, sender, e)) {
             return false;
@@ -215,7 +223,8 @@ on_drain_over(struct ev_loop *loop, ev_timer *t, int revents)
 {
     (void)loop, (void)revents;
     struct worker *w = t->data;
-    log_warn("drain_over", "left", LOG_I(w->n_live), "means", LOG_S("their outcomes are unknown; the journal has them"));
+    log_warn("drain_over", "left", LOG_I(w->n_live), "means",
+             LOG_S("their outcomes are unknown; the journal has them"));
     w->dead_line_passed = true;
 }
 
@@ -312,9 +321,10 @@ main(int argc, char **argv)
     struct conf c = {0};
     struct err e = {0};
     struct http_server *http = NULL;
-    enum conf_result r = conf_load(&c, keys, &s, "paceline-worker",
-                                   "Takes jobs from the device streams in Redis and sends them, each device at its pace.",
-                                   kinds, check_senders, argc, argv);
+    enum conf_result r = conf_load(
+        &c, keys, &s, "paceline-worker",
+        "Takes jobs from the device streams in Redis and sends them, each device at its pace.",
+        kinds, check_senders, argc, argv);
     if (r != CONF_RUN) {
         return r == CONF_EXIT_OK ? 0 : 2;
     }

@@ -7,7 +7,12 @@
 
 #include <xxhash.h>
 
-enum { HOLD_DEVICE_MS = 30000, HOLD_REFUSED_MS = 300000, HOLD_ENDPOINT_MS = 5000, HOLD_MAX_MS = 86400000 };
+enum {
+    HOLD_DEVICE_MS = 30000,
+    HOLD_REFUSED_MS = 300000,
+    HOLD_ENDPOINT_MS = 5000,
+    HOLD_MAX_MS = 86400000
+};
 
 int64_t
 pace_gap_ms(const char *job_id, int64_t min_ms, int64_t max_ms)
@@ -15,7 +20,8 @@ pace_gap_ms(const char *job_id, int64_t min_ms, int64_t max_ms)
     if (max_ms < min_ms) {
         max_ms = min_ms;
     }
-    uint64_t hash = XXH64(job_id, strlen(job_id), 1); /* seed 1: other draws from the same id use other seeds */
+    uint64_t hash =
+        XXH64(job_id, strlen(job_id), 1); /* seed 1: other draws from the same id use other seeds */
     return min_ms + (int64_t)(hash % (uint64_t)(max_ms - min_ms + 1));
 }
 
@@ -23,8 +29,8 @@ bool
 pace_quiet_parse(const char *text, struct quiet *ret)
 {
     struct quiet q = {0};
-    if (sscanf(text, "%d %d %63s", &q.from_min, &q.to_min, q.zone) < 2 || q.from_min < 0 || q.from_min >= 1440 ||
-        q.to_min < 0 || q.to_min >= 1440 || q.from_min == q.to_min) {
+    if (sscanf(text, "%d %d %63s", &q.from_min, &q.to_min, q.zone) < 2 || q.from_min < 0 ||
+        q.from_min >= 1440 || q.to_min < 0 || q.to_min >= 1440 || q.from_min == q.to_min) {
         return false;
     }
     *ret = q;

@@ -1,4 +1,5 @@
-/* pace.h -- when may a device speak, and how long does it rest?  Pure: the time comes as an argument. */
+/* pace.h -- when may a device speak, and how long does it rest?  Pure: the time comes as an
+ * argument. */
 #ifndef WORKER_PACE_H
 #define WORKER_PACE_H
 
@@ -9,8 +10,8 @@
 
 struct tz;
 
-/* The gap behind this job: min..max, drawn by hash(job id), so that every worker and every retry draws the same.
- * min > max is read as max = min. */
+/* The gap behind this job: min..max, drawn by hash(job id), so that every worker and every retry
+ * draws the same. min > max is read as max = min. */
 int64_t pace_gap_ms(const char *job_id, int64_t min_ms, int64_t max_ms);
 
 /* Quiet hours as "from to zone" in minutes of the local day ("1320 420 Asia/Kuala_Lumpur"). */
@@ -20,7 +21,8 @@ struct quiet {
 };
 /* False for "" and for anything malformed: there are no quiet hours then. */
 bool pace_quiet_parse(const char *text, struct quiet *ret);
-/* 0 when now is not within the quiet hours; else how long they still last, ms.  tz may be NULL (UTC). */
+/* 0 when now is not within the quiet hours; else how long they still last, ms.  tz may be NULL
+ * (UTC). */
 int64_t pace_quiet_left_ms(const struct quiet *q, const struct tz *tz, int64_t now_ms);
 
 /* What an outcome means for the row and for the device. */

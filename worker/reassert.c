@@ -1,4 +1,5 @@
-/* reassert.c -- before this worker claims in a new incarnation, it tells it what it permitted and sent. */
+/* reassert.c -- before this worker claims in a new incarnation, it tells it what it permitted and
+ * sent. */
 #include "shared/log.h"
 #include "shared/metrics.h"
 #include "worker/worker.h"
@@ -36,13 +37,16 @@ tell(struct part *part)
     size_t n = 0;
     for (; part->tell_at < journal_size(w->journal) && n < TELL_BATCH; part->tell_at++) {
         enum reassert_state state;
-        const struct journal_record *r = journal_report(w->journal, part->tell_at, incarnation, &state);
+        const struct journal_record *r =
+            journal_report(w->journal, part->tell_at, incarnation, &state);
         if (!r || queue_partition(w->q, r->device) != part->p) {
             continue;
         }
         struct queue_reassert *item = &items[n++];
-        *item = (struct queue_reassert){.lease = {.device = r->device, .gen = r->gen, .token = r->token},
-                                        .row = r->row, .state = state};
+        *item = (struct queue_reassert){
+            .lease = {.device = r->device, .gen = r->gen, .token = r->token},
+            .row = r->row,
+            .state = state};
         memcpy(item->lease.id, r->id, JOB_ID_SIZE - 1);
     }
     metric_add(&worker_metrics[M_REASSERTED], (int64_t)n);

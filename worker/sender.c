@@ -5,11 +5,10 @@
 const struct sender *
 sender_by_type(const char *type)
 {
-    static const struct sender *const all[] = {&sender_log, &sender_null, &sender_webhook};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (strcmp(all[i]->type, type) == 0) {
-            return all[i];
-        }
+    static const struct sender *const all[] = {&sender_log, &sender_null, &sender_webhook, NULL};
+    const struct sender *const *s = all;
+    while (*s && strcmp((*s)->type, type) != 0) {
+        s++;
     }
-    return NULL;
+    return *s;
 }

@@ -21,7 +21,14 @@ enum outcome_class {
     OUTCOME_NOT_SENT, /* certainly never left (DNS, connect, TLS, local): no attempt is charged */
 };
 
-enum outcome_scope { SCOPE_MESSAGE, SCOPE_RECIPIENT, SCOPE_PAIR, SCOPE_DEVICE, SCOPE_ACCOUNT, SCOPE_ENDPOINT };
+enum outcome_scope {
+    SCOPE_MESSAGE,
+    SCOPE_RECIPIENT,
+    SCOPE_PAIR,
+    SCOPE_DEVICE,
+    SCOPE_ACCOUNT,
+    SCOPE_ENDPOINT
+};
 
 struct outcome {
     enum outcome_class class;
@@ -39,12 +46,12 @@ const char *outcome_scope_name(enum outcome_scope s);
 /* What a sender may know of a message.  Borrowed until the outcome is reported. */
 struct message {
     const char *job_id;
-    int attempt;      /* 1 for the first */
+    int attempt; /* 1 for the first */
     uint64_t device_id;
     const char *device_ref; /* devices.sender_ref: an instance, a number's id; never a secret */
     const char *recipient;  /* phone, digits */
     const char *name;
-    const char *text;       /* rendered */
+    const char *text; /* rendered */
     size_t text_len;
     /* The leave to send ends at this clock_mono_ms(), 0 = never: a sender that finds it passed just
      * before the first byte reports NOT_SENT with code "stale". */
@@ -55,9 +62,10 @@ typedef void sender_done(void *arg, const struct outcome *o);
 
 struct sender {
     const char *type; /* the `type` key of a [sender NAME] section */
-    /* Validates the section (ERR_INPUT with file:line); *ret is the sender's own state, NULL allowed.
-     * section is NULL for the built-in instances "log" and "null". */
-    bool (*open)(struct ev_loop *loop, const struct conf_section *section, void **ret, struct err *e);
+    /* Validates the section (ERR_INPUT with file:line); *ret is the sender's own state, NULL
+     * allowed. section is NULL for the built-in instances "log" and "null". */
+    bool (*open)(struct ev_loop *loop, const struct conf_section *section, void **ret,
+                 struct err *e);
     void (*send)(void *self, const struct message *m, sender_done *done, void *arg);
     /* Requests in flight are reported as UNKNOWN (or NOT_SENT where that is certain) first. */
     void (*close)(void *self);

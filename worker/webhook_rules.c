@@ -98,7 +98,10 @@ bool
 webhook_rules_success(struct webhook_rules *r, const char *text, struct err *e)
 {
     const char *at = text, *p = parse_statuses(text, &r->success);
-    bool ok = p || err_set(e, ERR_INPUT, "a status is missing, such as 2xx or 200,201");
+    bool ok = p != NULL;
+    if (!ok) {
+        (void)err_set(e, ERR_INPUT, "a status is missing, such as 2xx or 200,201");
+    }
     while (ok && *p) {
         at = p;
         if (strncmp(p, "and", 3) != 0 || (p[3] != ' ' && p[3] != '\t')) {

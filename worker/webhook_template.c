@@ -8,10 +8,10 @@
 
 #include <jansson.h>
 
-enum var { NO_VAR = -1, JOB_ID, ATTEMPT, DEVICE, DEVICE_REF, RECIPIENT, NAME, TEXT };
+enum var { NO_VAR, JOB_ID, ATTEMPT, DEVICE, DEVICE_REF, RECIPIENT, NAME, TEXT };
 
-static const char *const var_names[] = {"job_id",    "attempt", "device", "device_ref",
-                                        "recipient", "name",    "text"};
+static const char *const var_names[] = {"",           "job_id",    "attempt", "device",
+                                        "device_ref", "recipient", "name",    "text"};
 
 /* A run of literal text, or a variable. */
 struct piece {
@@ -57,7 +57,7 @@ braced(const char *p)
 static enum var
 var_of(const char *word, size_t len)
 {
-    for (size_t i = 0; i < sizeof var_names / sizeof *var_names; i++) {
+    for (size_t i = 1; i < sizeof var_names / sizeof *var_names; i++) {
         if (strlen(var_names[i]) == len && memcmp(var_names[i], word, len) == 0) {
             return (enum var)i;
         }

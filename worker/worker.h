@@ -30,7 +30,7 @@ struct delivery {
     uint64_t row;
     char source[24];
     int64_t gap_ms, batch_size, batch_pause_ms;
-    char *memory;          /* payload and texts */
+    char *memory; /* payload and texts */
     struct job job;
     struct buf text;
     const struct sender_instance *sender;
@@ -41,7 +41,7 @@ struct delivery {
     size_t record;
     bool has_record;
     struct outcome outcome;
-    const char *kind;      /* of the finish */
+    const char *kind; /* of the finish */
 };
 
 struct delivery_list {
@@ -54,17 +54,17 @@ struct part {
     unsigned p;
     ev_timer timer;
     bool preferred, claiming, starved;
-    bool again;             /* something came due while a claim was under way */
-    bool told;              /* this incarnation has been told what we know: we may claim */
+    bool again; /* something came due while a claim was under way */
+    bool told;  /* this incarnation has been told what we know: we may claim */
     bool telling;
-    size_t tell_at;         /* journal record to tell next */
+    size_t tell_at; /* journal record to tell next */
     size_t tell_name;
     uint64_t due[CLAIM_DEVICES];
     size_t n_due;
     struct delivery_list permits, finishes, releases; /* waiting for their call */
     struct delivery_list live;                        /* all others */
-    unsigned calls;         /* permit, finish and release calls under way */
-    int64_t rest_until_ms;  /* after a refusal, monotonic */
+    unsigned calls;        /* permit, finish and release calls under way */
+    int64_t rest_until_ms; /* after a refusal, monotonic */
 };
 
 struct sender_instance {
@@ -85,10 +85,10 @@ struct worker {
     unsigned n_workers;
     struct sender_instance senders[SENDERS_MAX];
     size_t n_senders;
-    size_t n_live;           /* deliveries */
+    size_t n_live; /* deliveries */
     struct queue_fleet fleet;
     ev_timer renew, beat, drain_over, rest;
-    bool resting;            /* some partition waits for its rest to end */
+    bool resting; /* some partition waits for its rest to end */
     ev_prepare flush;
     bool draining, dead_line_passed;
     int exit_code;
@@ -125,8 +125,21 @@ void reassert_start(struct part *part);
 
 extern struct metric worker_metrics[];
 enum worker_metric {
-    M_SENT, M_FAILED, M_RETRY, M_DEFERRED, M_UNKNOWN, M_IN_FLIGHT, M_CLAIMS, M_STALE, M_LATE, M_CLAIM_TO_SEND, M_SEND,
-    M_REDIS_UP, M_REASSERTED, M_RELEASED, WORKER_METRICS
+    M_SENT,
+    M_FAILED,
+    M_RETRY,
+    M_DEFERRED,
+    M_UNKNOWN,
+    M_IN_FLIGHT,
+    M_CLAIMS,
+    M_STALE,
+    M_LATE,
+    M_CLAIM_TO_SEND,
+    M_SEND,
+    M_REDIS_UP,
+    M_REASSERTED,
+    M_RELEASED,
+    WORKER_METRICS
 };
 
 #endif

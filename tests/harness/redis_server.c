@@ -198,6 +198,7 @@ prepare(struct redis_server *s)
 {
     static int number;
     *s = (struct redis_server){.pid = 0};
+    (void)signal(SIGPIPE, SIG_IGN); /* as every program does */
     (void)snprintf(s->dir, sizeof s->dir, "%.64s/redis%d", t_dir(), ++number);
     (void)snprintf(s->socket, sizeof s->socket, "%s/sock", s->dir);
     CHECK_INT(0, mkdir(s->dir, 0700));

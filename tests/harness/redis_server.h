@@ -40,8 +40,8 @@ void redis_server_freeze(const struct redis_server *s);
 void redis_server_thaw(const struct redis_server *s);
 
 /* Runs a command and returns the reply as text: nil is "(nil)", lists are their elements with blanks
- * between, inner ones in brackets, errors their text, and a NUL byte is \0.  Each %s is one argument.  The text is good for
- * the next 15 calls. */
+ * between, inner ones in brackets, errors their text, and a NUL byte is \0.  Each %s is one argument (only %s and
+ * whole numbers are known, without width).  The text is good for the next 15 calls. */
 const char *redis_do(struct redis_server *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same for replies that are numbers, or texts of numbers; anything else is -1. */
 int64_t redis_num(struct redis_server *s, const char *fmt, ...) PRINTF_LIKE(2, 3);

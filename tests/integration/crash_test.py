@@ -87,12 +87,12 @@ class Slot:
         fault = None
         self.point = self.ours = None
         if not storm.over and self.points:
-            # The neediest point that no neighbour has; at random among equals.
-            taken = Counter(s.point for s in storm.slots if s is not self)
-            self.point = min(self.points, key=lambda p: (storm.kills[p] + taken[p], storm.random.random()))
-            if storm.kills[self.point] >= KILLS:
-                self.point = None
-            else:
+            # The neediest point, one that no neighbour has if there is one; at random among equals.
+            needy = [p for p in self.points if storm.kills[p] < KILLS]
+            taken = {s.point for s in storm.slots if s is not self}
+            choice = [p for p in needy if p not in taken] or needy
+            if choice:
+                self.point = min(choice, key=lambda p: (storm.kills[p], storm.random.random()))
                 fault = f"{self.point}:{storm.random.randint(1, storm.reach[self.point])}:kill"
         self.process = storm.fleet.spawn(self.role, self.name, fault=fault)
         self.since = time.monotonic()
@@ -103,8 +103,7 @@ class Slot:
         storm, code, now = self.storm, self.process.status(), time.monotonic()
         if code is None:
             if self.leave_at and now > self.leave_at:
-                self.process.signal(signal.SIGTERM)
-                self.leave_at = None
+                self.leave()
             elif self.point and now - self.since > storm.patience:
                 # The point was not reached: the next one tries an earlier passage.
                 storm.reach[self.point] = max(1, storm.reach[self.point] // 2)
@@ -120,6 +119,17 @@ class Slot:
         self.start()
 
 
+    def leave(self):
+        """SIGTERM while Redis stands still: what was claimed and not permitted yet has to be given back."""
+        self.leave_at = None
+        redis = self.storm.fleet.redis.process
+        redis.freeze()
+        pause(0.06)
+        self.process.signal(signal.SIGTERM)
+        pause(0.03)
+        redis.thaw()
+
+
 class Storm:
     def __init__(self, fleet, plan, provoke, patience=4.0):
         self.fleet, self.plan, self.provoke, self.patience = fleet, plan, provoke, patience
@@ -133,7 +143,7 @@ class Storm:
         for role in ("reaper", "producer", "worker"):
             self.slots += [Slot(self, role, i + 1) for i in range(2)]
 
-    def feed(self, least=150):
+    def feed(self, least=300):
         """New campaigns over random devices, while there is little left to do."""
         now = time.monotonic()
         if now - self.looked < 0.1:
@@ -149,7 +159,7 @@ class Storm:
     def campaign(self):
         self.number += 1
         ids = self.fleet.all_devices
-        self.fleet.campaign(f"storm {self.number}", self.random.sample(ids, self.random.randint(2, 6)),
+        self.fleet.campaign(f"storm {self.number}", self.random.sample(ids, self.random.randint(4, 10)),
                             on_unknown=self.random.choice(("hold", "resend", "resend", "assume_sent")))
 
     def run(self, seconds):
@@ -183,7 +193,7 @@ def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=
     for section, pairs in (conf or {}).items():
         batches.setdefault(section, {}).update(pairs)
     with Fleet(faults=True, rules=RULES, conf=batches, senders={"stub": {"timeout": "1s"}}) as fleet:
-        fleet.all_devices = fleet.devices(30) + fleet.devices(10, gap=(1, 8)) + fleet.devices(4, max_in_flight=3)
+        fleet.all_devices = fleet.devices(20) + fleet.devices(30, gap=(5, 30)) + fleet.devices(4, max_in_flight=3)
         fleet.leads(12)
         s = Storm(fleet, plan, provoke, patience)
         s.run(seconds)

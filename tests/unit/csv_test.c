@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 static int
@@ -444,13 +445,13 @@ TEST(two_hundred_thousand_lines_take_less_than_a_second)
     buf_done(&b);
     struct csv *c = NULL;
     struct csv_record r;
-    int64_t start = t_now_ms();
+    clock_t start = clock();
     CHECK_OK(csv_open(fd, &(struct csv_options){0}, &c, e));
     int n = 0;
     while (csv_next(c, &r, NULL) == CSV_RECORD) {
         n += r.n == 5;
     }
     CHECK_INT(LINES, n);
-    CHECK(t_now_ms() - start < 1000);
+    CHECK(clock() - start < CLOCKS_PER_SEC);
     csv_close(c);
 }

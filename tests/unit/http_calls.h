@@ -39,16 +39,22 @@ on_done(void *arg, const struct http_result *r)
     c->r.body = c->body;
 }
 
-static inline struct http *
-open_with(struct http_options o)
+static inline void
+start_loop(void)
 {
-    struct http *h = NULL;
     if (!loop) {
         (void)signal(SIGPIPE, SIG_IGN);
         loop = ev_loop_new(EVFLAG_AUTO);
         ev_timer_init(&beat, on_beat, 0.01, 0.01);
         ev_timer_start(loop, &beat);
     }
+}
+
+static inline struct http *
+open_with(struct http_options o)
+{
+    struct http *h = NULL;
+    start_loop();
     o.connect_ms = o.connect_ms ? o.connect_ms : 5000;
     o.total_ms = o.total_ms ? o.total_ms : 10000;
     o.max_body = o.max_body ? o.max_body : 65536;

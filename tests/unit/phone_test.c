@@ -65,66 +65,65 @@ TEST(numbers_are_understood_as_people_write_them)
     }
 }
 
+static const char *const wrong[][3] = {
+    /* text, default country, what the sentence holds */
+    {"", NULL, "is empty"},
+    {" - ", "60", "is empty"},
+    {"+", NULL, "is empty"},
+    {"0123456789", NULL, "begins with 0 and no country is known"},
+    {"0123456789", "", "--country 60"},
+    {"+0123456789", "60", "no country code begins with 0"},
+    {"00012345678", "60", "no country code begins with 0"},
+    {"60123456789x", NULL, "'x' at position 12"},
+    {"tel:60123456789", NULL, "'t' at position 1"},
+    {"  60 12?", NULL, "'?' at position 8"},
+    {"n/a", NULL, "'n' at position 1"},
+    {"60123456789 ext 4", NULL, "'e' at position 13"},
+    {"12\u00e934567", NULL, "the character at byte 3"},
+    {"1234567\x01", NULL, "the character at byte 8"},
+    {"1234567\xff", NULL, "the character at byte 8"},
+    {"1234567\xef\xbc", NULL, "the character at byte 8"},
+    {"\u0bee123456", NULL, "the character at byte 1"}, /* a digit of a script that is not taken */
+    {"60+123456789", NULL, "a + inside"},
+    {"++60123456789", NULL, "a + inside"},
+    {"6.01E+10", NULL, "6.01E+10"},
+    {"6,01235E+10", "60", "format the column as text"},
+    {"6e10", NULL, "shortened by a spreadsheet"},
+    {"60123456789.0", NULL, "ends in \".0\""},
+    {"+60123456789.0", NULL, "ends in \".0\""},
+    {"6e+x", NULL, "'e' at position 2"},
+    {"6e", NULL, "'e' at position 2"},
+    {"60\u00ed12345678", NULL, "the character at byte 3"},
+    {"60\u00a912345678", NULL, "the character at byte 3"},
+    {"+123456", NULL, "has 6 digits"},
+    {"012345", "6", "has 6 digits"},
+    {"1234567890123456", NULL, "has 16 digits"},
+    {"012345678901234", "60", "has 16 digits"},
+    {"0123456789/0198765432", "60", "one number a field"},
+    {"11111111111111111111111111111111111111111111111111", NULL, "has 50 digits"},
+    {"0012345678901234567890123456789012345678901234567890", NULL, "has 50 digits"},
+    {"60123456789@c.us", NULL, "'@' at position 12"},
+    {"@g.us", NULL, "'@' at position 1"},
+    {"12 34@g.us", NULL, "'@' at position 6"},
+    {"12a@g.us", NULL, "'a' at position 3"},
+    {"123456789012345678901234567@g.us", NULL, "group id has 32 characters"},
+    {"1234567890123456789012345678@g.us", NULL, "group id has 33 characters; the longest has 31"},
+    {"60123456789", "my", "not a calling code"},
+    {"60123456789", "060", "not a calling code"},
+    {"60123456789", "1234", "not a calling code"},
+    {"60123456789", "+", "not a calling code"},
+    {"60123456789", "60 ", "not a calling code"},
+};
+
 TEST(what_is_wrong_is_said)
 {
-    static const char *const table[][3] = {
-        /* text, default country, what the sentence holds */
-        {"", NULL, "is empty"},
-        {" - ", "60", "is empty"},
-        {"+", NULL, "is empty"},
-        {"0123456789", NULL, "begins with 0 and no country is known"},
-        {"0123456789", "", "--country 60"},
-        {"+0123456789", "60", "no country code begins with 0"},
-        {"00012345678", "60", "no country code begins with 0"},
-        {"60123456789x", NULL, "'x' at position 12"},
-        {"tel:60123456789", NULL, "'t' at position 1"},
-        {"  60 12?", NULL, "'?' at position 8"},
-        {"n/a", NULL, "'n' at position 1"},
-        {"60123456789 ext 4", NULL, "'e' at position 13"},
-        {"12\u00e934567", NULL, "the character at byte 3"},
-        {"1234567\x01", NULL, "the character at byte 8"},
-        {"1234567\xff", NULL, "the character at byte 8"},
-        {"1234567\xef\xbc", NULL, "the character at byte 8"},
-        {"\u0bee123456", NULL,
-         "the character at byte 1"}, /* a digit of a script that is not taken */
-        {"60+123456789", NULL, "a + inside"},
-        {"++60123456789", NULL, "a + inside"},
-        {"6.01E+10", NULL, "6.01E+10"},
-        {"6,01235E+10", "60", "format the column as text"},
-        {"6e10", NULL, "shortened by a spreadsheet"},
-        {"60123456789.0", NULL, "ends in \".0\""},
-        {"+60123456789.0", NULL, "ends in \".0\""},
-        {"6e+x", NULL, "'e' at position 2"},
-        {"6e", NULL, "'e' at position 2"},
-        {"60\u00ed12345678", NULL, "the character at byte 3"},
-        {"60\u00a912345678", NULL, "the character at byte 3"},
-        {"+123456", NULL, "has 6 digits"},
-        {"012345", "6", "has 6 digits"},
-        {"1234567890123456", NULL, "has 16 digits"},
-        {"012345678901234", "60", "has 16 digits"},
-        {"0123456789/0198765432", "60", "one number a field"},
-        {"11111111111111111111111111111111111111111111111111", NULL, "has 50 digits"},
-        {"0012345678901234567890123456789012345678901234567890", NULL, "has 50 digits"},
-        {"60123456789@c.us", NULL, "'@' at position 12"},
-        {"@g.us", NULL, "'@' at position 1"},
-        {"12 34@g.us", NULL, "'@' at position 6"},
-        {"12a@g.us", NULL, "'a' at position 3"},
-        {"123456789012345678901234567@g.us", NULL, "group id has 32 characters"},
-        {"1234567890123456789012345678@g.us", NULL,
-         "group id has 33 characters; the longest has 31"},
-        {"60123456789", "my", "not a calling code"},
-        {"60123456789", "060", "not a calling code"},
-        {"60123456789", "1234", "not a calling code"},
-        {"60123456789", "+", "not a calling code"},
-        {"60123456789", "60 ", "not a calling code"},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        const char *got = normal(table[i][0], table[i][1]);
-        if (!strstr(got, table[i][2])) {
-            t_fail(__FILE__, __LINE__, "\"%s\": %s", table[i][0], got);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const char *got = normal(wrong[i][0], wrong[i][1]);
+        if (!strstr(got, wrong[i][2])) {
+            t_fail(__FILE__, __LINE__, "\"%s\": %s", wrong[i][0], got);
         }
         /* the text may reach a log: no number in it, and a sentence that is complete */
-        CHECK(strlen(table[i][0]) < 7 || strstr(table[i][0], "E+") || !strstr(got, table[i][0]));
+        CHECK(strlen(wrong[i][0]) < 7 || strstr(wrong[i][0], "E+") || !strstr(got, wrong[i][0]));
         CHECK(strlen(got) < sizeof((struct err *)0)->text - 1);
     }
     CHECK(!phone_normalise("60123456789\0", 12, NULL, (char[PHONE_SIZE]){0}, NULL));

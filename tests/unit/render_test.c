@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <xxhash.h>
 
@@ -36,10 +37,9 @@ TEST(variables_are_substituted)
         {"{name} {recipient_name} {{recipient_name}}", "Ali Ali Ali"},
         {"{{ name }},{{  city|x }}", "Ali,Kuala Lumpur"},
         {"{{city}} {city}", "Kuala Lumpur Kuala Lumpur"}, /* the first of two counts */
-        {"{{_x1}}", "under"},
         {"{{missing}}|{{missing|}}|{{missing|there}}", "||there"},
         {"{{empty|there}}{{empty}}{empty}", "there"},
-        {"{{none|there}}{none}", "there"},
+        {"{{none|there}}{none}{{_x1}}", "thereunder"},
         {"{{missing| kept }}", " kept "},
         {"{{missing|a|b}}{{missing|\\}}}", "a|b}"},
         {"{{missing|\\{\\}\\|\\\\\\n}}", "{}|\\\\n"},
@@ -50,8 +50,7 @@ TEST(variables_are_substituted)
         {"{} { } { name} {two words} {1} {a-b} {\\|}", "{} { } { name} {two words} {1} {a-b} {|}"},
         {"a|b ||", "a|b ||"},
         {"\\{name\\} \\| \\\\ \\n \\x \\", "{name} | \\ \\n \\x \\"},
-        {"\\\\{name}", "\\Ali"},
-        {"{say {name}}", "{say Ali}"},
+        {"{say \\\\{name}}", "{say \\Ali}"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         CHECK_STR(table[i][1], plain(table[i][0]));
@@ -229,7 +228,7 @@ TEST(a_failed_rendering_leaves_the_buffer_as_it_was)
     static char big[RENDER_TEXT_MAX + 2];
     memset(big, 'x', sizeof big - 1);
     struct render_var vars[] = {{"name", "Ali"}, {"big", big}, {"bad", "ab\xed\xa0\x80"}};
-    static const char *const templates[] = {"kept? {", "{{name}} {{big}}", "{{name}} {bad}"};
+    static const char *const templates[] = {"kept? {", "{{big}}", "{{name}} {bad}"};
     static const char *const errors[] = {"never closed", "longer than 65536",
                                          "value of {{bad}} is not valid UTF-8"};
     struct buf out = {0};
@@ -292,6 +291,7 @@ TEST(utf8_is_what_rfc_3629_says)
     static const char bad[] =
         "\x80|\xbf|\xc0\x80|\xc1\xbf|\xc2|\xc2 |\xe0\x9f\xbf|\xed\xa0\x80|\xe2\x82|\xe2\x82 |"
         "\xf0\x8f\xbf\xbf|\xf4\x90\x80\x80|\xf5\x80\x80\x80|\xf0\x9f\x98|\xf0\x9f\x98 |\xff";
+    CHECK_INT(0, render_bad_utf8("\u20ac", 2));
     for (int before = 0; before < 20; before++) {
         char text[64], good_words[sizeof good], bad_words[sizeof bad];
         memcpy(good_words, good, sizeof good);
@@ -460,12 +460,12 @@ TEST(no_template_takes_long)
         }
         buf_adds(&t, frame[1]);
         struct render_input in = {t.data, t.len, "j", vars, VARS, NULL};
-        int64_t start = t_now_ms();
+        clock_t start = clock();
         bool ok = render(&in, &out, NULL);
         CHECK(ok || !out.len);
-        if (t_now_ms() - start > 300) { /* measured: 10; a square of the size would take seconds */
-            t_fail(__FILE__, __LINE__, "%s%s...%s takes %lld ms", frame[0], parts[i / 5], frame[1],
-                   (long long)(t_now_ms() - start));
+        long ms = (clock() - start) / (CLOCKS_PER_SEC / 1000);
+        if (ms > 300) { /* measured: up to 20; a square of the size would take seconds */
+            t_fail(__FILE__, __LINE__, "%s%s...%s: %ld ms", frame[0], parts[i / 5], frame[1], ms);
         }
         buf_done(&t);
         buf_done(&out);

@@ -41,12 +41,7 @@ static void *
 open_sender(const struct sender *type, const struct conf_section *s)
 {
     void *self = NULL;
-    if (!loop) {
-        (void)signal(SIGPIPE, SIG_IGN);
-        loop = ev_loop_new(EVFLAG_AUTO);
-        ev_timer_init(&beat, on_beat, 0.01, 0.01);
-        ev_timer_start(loop, &beat);
-    }
+    start_loop();
     CHECK_OK(type->open(loop, s, &self, e));
     return self;
 }
@@ -55,12 +50,7 @@ static void
 end_sender(const struct sender *type, void *self, struct peer *p)
 {
     type->close(self);
-    if (p) {
-        peer_stop(p);
-    }
-    ev_timer_stop(loop, &beat);
-    ev_loop_destroy(loop);
-    loop = NULL;
+    finish(NULL, p);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         free(pairs[i].key);
         free(pairs[i].value);
@@ -480,6 +470,17 @@ TEST(a_null_sender_can_be_slow_and_its_ledger_can_fail)
     struct outcome o = deliver(&sender_null, n, "x");
     CHECK(clock_mono_ms() - from >= 80);
     check_outcome(&o, OUTCOME_UNKNOWN, SCOPE_MESSAGE, "ledger");
+    struct report a, b; /* each has its own delay */
+    struct message m = message_of("y");
+    start(&sender_null, n, &m, &a);
+    for (from = clock_mono_ms(); clock_mono_ms() - from < 50;) {
+        (void)ev_run(loop, EVRUN_ONCE);
+    }
+    start(&sender_null, n, &m, &b);
+    turn_until(&a.times, 1);
+    CHECK_INT(0, b.times);
+    turn_until(&b.times, 1);
+    CHECK(clock_mono_ms() - from >= 130);
     sender_null.close(n);
     struct err e = {0};
     s = section_of("ledger", "/nowhere/at/all", NULL);

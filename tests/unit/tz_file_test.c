@@ -19,7 +19,8 @@ struct parts {
     int64_t at[4];
     unsigned char index[4];
     int32_t offset[2];
-    const char *footer; /* with its line feeds, or NULL */
+    unsigned char is_dst, name_at; /* of the first type */
+    const char *footer;            /* with its line feeds, or NULL */
 };
 static const struct parts sound = {.version = '2',
                                    .time = 2,
@@ -48,10 +49,11 @@ put_block(struct buf *b, const struct parts *p, int size)
     }
     for (int i = 0; i < p->type && i < 2; i++) {
         put(b, p->offset[i], 4);
-        put(b, i, 2);
+        put(b, i ? 0 : p->is_dst, 1);
+        put(b, i ? 0 : p->name_at, 1);
     }
-    for (int i = 0; i < p->chars && i < 4; i++) {
-        put(b, i < 3 ? 'A' : 0, 1);
+    for (int i = 0; i < p->chars && i < 8; i++) {
+        put(b, 0, 1);
     }
     for (int i = 0; i < p->leap && i < 4; i++) {
         put(b, 78796800 + i, size);
@@ -98,28 +100,31 @@ TEST(all_versions_of_the_format_are_read)
 
 TEST(damaged_parts_are_refused)
 {
-    struct parts bad[15];
-    static const unsigned char nothing[65537];
-    struct tz *none;
-    CHECK(!tz_parse(nothing, 0, &none, NULL) && !tz_parse(nothing, sizeof nothing, &none, NULL));
+    struct parts bad[19];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         bad[i] = sound;
     }
     bad[0].type = 0;
     bad[1].chars = 0;
-    bad[2].index[1] = 2;
+    bad[2].index[1] = 2; /* with zeros behind the types, a type if read too far */
+    bad[2].chars = 8;
     bad[3].at[1] = -1000;
     bad[4].at[1] = -2000;
     bad[5].leap = 1;
     bad[6].isut = 1;
     bad[7].isstd = 1;
-    bad[8].time = -1;
+    bad[8].time = -1; /* sizes that add up to little if they wrap around */
+    bad[8].version = 0;
     bad[9].time = 0x7fffffff;
     bad[10].type = 0x10000;
     bad[11].offset[0] = 93600;
     bad[12].offset[1] = INT32_MIN;
     bad[13].footer = NULL;
     bad[14].footer = "\nUTC0";
+    bad[15].footer = "xUTC0\n";
+    bad[16].offset[0] = -90000;
+    bad[17].is_dst = 2;
+    bad[18].name_at = 4;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct tz *z = (void *)bad;
         struct err e = {0};
@@ -127,6 +132,37 @@ TEST(damaged_parts_are_refused)
             t_fail(__FILE__, __LINE__, "part %zu was taken", i);
         }
     }
+}
+
+TEST(the_longest_offsets_are_read)
+{
+    struct parts p = sound;
+    struct tz *z;
+    p.offset[0] = -89999;
+    p.offset[1] = 93599;
+    CHECK_OK(parse_parts(&p, &z, e));
+    CHECK_INT(-89999, tz_offset_at(z, 5000));
+    CHECK_INT(93599, tz_offset_at(z, 0));
+    CHECK_INT(-1000, tz_local_to_utc(z, -1000 + 93599));
+    tz_free(z);
+}
+
+TEST(long_files_are_refused)
+{
+    struct buf b = {0};
+    struct tz *z;
+    struct parts p = sound;
+    p.version = 0;
+    put_block(&b, &p, 4);
+    CHECK(!tz_parse((unsigned char *)b.data, 0, &z, NULL));
+    while (b.len < 65536) {
+        buf_add(&b, "", 1);
+    }
+    CHECK_OK(tz_parse((unsigned char *)b.data, 65536, &z, e));
+    tz_free(z);
+    buf_add(&b, "", 1);
+    CHECK(!tz_parse((unsigned char *)b.data, 65537, &z, NULL));
+    buf_done(&b);
 }
 
 static bool
@@ -164,6 +200,20 @@ TEST(footers_agree_with_the_c_library)
         CHECK_INT(strchr(footers[i], ',') != NULL, changes > 170);
         tz_free(z);
     }
+}
+
+TEST(rules_repeat_every_400_years)
+{
+    static const int64_t cycle = INT64_C(146097) * 86400;
+    struct tz *z;
+    CHECK_OK(parse_footer("EST5EDT,M3.2.0,M11.1.0", &z, e));
+    for (int round = 0; round < 20000; round++) {
+        int64_t s = (int64_t)(t_random() % (uint64_t)cycle);
+        int64_t other = s + cycle * ((int64_t)(t_random() % 40) - 20);
+        CHECK_INT(tz_offset_at(z, s), tz_offset_at(z, other));
+        CHECK_INT(tz_local_to_utc(z, s) - s, tz_local_to_utc(z, other) - other);
+    }
+    tz_free(z);
 }
 
 /* RFC 8536 section 3.3.1 has this form for permanent daylight saving. */
