@@ -47,7 +47,7 @@ by_job(const void *a, const void *b)
 static bool
 read_known(const struct chunk *k, struct known **ret, size_t *ret_n, struct err *e)
 {
-    struct queue_ids ids[CHUNK];
+    struct queue_ids ids[CHUNK] = {0};
     struct err why = {0};
     size_t n = 0;
     for (size_t i = 0; i < k->n; i++) {
@@ -77,7 +77,7 @@ find_job(struct known *list, size_t n, const char *job)
 {
     struct known key = {.device = 0};
     (void)snprintf(key.job.id, sizeof key.job.id, "%s", job);
-    return bsearch(&key, list, n, sizeof *list, by_job);
+    return n ? bsearch(&key, list, n, sizeof *list, by_job) : NULL;
 }
 
 static bool

@@ -156,14 +156,14 @@ static struct doc *
 sorted(const struct doc *hops)
 {
     size_t n = doc_len(hops);
-    const struct doc **list = xcalloc(n + 1, sizeof *list);
+    const struct doc **list = xcalloc(n + 1, sizeof(struct doc *));
     struct doc *out = doc_list();
     for (size_t i = 0; i < n; i++) {
         list[i] = doc_at(hops, i);
     }
-    qsort(list, n, sizeof *list, by_time);
+    qsort(list, n, sizeof(struct doc *), by_time);
     for (size_t i = 0; i < n; i++) {
-        doc_share(out, list[i]);
+        doc_append_copy(out, list[i]);
     }
     free(list);
     return out;

@@ -230,7 +230,7 @@ command_run(const struct command *const *groups, struct ctl *c, int n, char **ar
         ctl_note("say what to do; see: paceline --help");
         return CTL_COULD_NOT;
     }
-    for (size_t i = 0; groups[i] && i < NAMES_MAX; i++) {
+    for (size_t i = 0; i < NAMES_MAX && groups[i]; i++) {
         if (strcmp(groups[i]->group, argv[0]) == 0) {
             return groups[i]->verb ? run_verb(groups[i], c, n - 1, argv + 1)
                                    : run(groups[i], c, n - 1, argv + 1);

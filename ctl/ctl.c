@@ -251,7 +251,7 @@ ctl_fail(const struct err *e)
     return e->kind == ERR_GONE ? CTL_FAILED : CTL_COULD_NOT;
 }
 
-static void
+__attribute__((format(printf, 1, 0))) static void
 put_line(const char *fmt, va_list ap)
 {
     (void)fputs("paceline: ", stderr);

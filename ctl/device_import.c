@@ -40,7 +40,7 @@ static bool
 read_columns(struct import *im, struct err *e)
 {
     struct sheet *s = &im->sheet;
-    im->field = xcalloc(s->n, sizeof *im->field);
+    im->field = xcalloc(s->n, sizeof(struct flag *));
     im->cells = xcalloc(s->n, sizeof *im->cells);
     im->name = sheet_find(s, "name");
     im->name = im->name == SHEET_NONE ? sheet_find(s, "device") : im->name;

@@ -148,9 +148,9 @@ doc_append_str(struct doc *list, const char *text)
 }
 
 void
-doc_share(struct doc *list, const struct doc *v)
+doc_append_copy(struct doc *list, const struct doc *v)
 {
-    (void)json_array_append(value_of(list), (json_t *)(uintptr_t)reading(v));
+    (void)append(list, doc_of(json_deep_copy(reading(v))));
 }
 
 enum doc_type

@@ -32,8 +32,7 @@ struct doc *doc_put_object(struct doc *object, const char *key);
 struct doc *doc_put_list(struct doc *object, const char *key);
 struct doc *doc_append(struct doc *list);
 void doc_append_str(struct doc *list, const char *text);
-/* The value itself, which then belongs to both; it is not changed any more. */
-void doc_share(struct doc *list, const struct doc *v);
+void doc_append_copy(struct doc *list, const struct doc *v);
 
 enum doc_type { DOC_NULL, DOC_BOOL, DOC_INT, DOC_STR, DOC_LIST, DOC_OBJECT };
 enum doc_type doc_type(const struct doc *d); /* DOC_NULL for NULL */

@@ -153,7 +153,7 @@ set_batch(const struct flag *f, const char *text, void *values, struct err *e)
     }
     (void)snprintf(size, sizeof size, "%.*s", slash ? (int)(slash - text) : 0, text);
     if (!slash || !parse_int(size, &n) || n < 1 || n > 1000000 ||
-        !parse_duration(slash + 1, strlen(slash + 1), &pause) || pause > 7 * 86400000) {
+        !parse_duration(slash + 1, strlen(slash + 1), &pause) || pause > 7 * INT64_C(86400000)) {
         return err_set(e, ERR_INPUT,
                        "'%.40s' is no batch; write messages/pause like 20/10m, or none", text);
     }

@@ -128,6 +128,8 @@ read_map(const struct sheet *s, const char *map, struct lead_columns *c, bool *g
 {
     struct buf field = {0}, column = {0};
     bool ok = true;
+    buf_adds(&field, "");
+    buf_adds(&column, "");
     for (const char *p = map; ok && p && *p;) {
         ok = next_pair(&p, &field, &column, e) &&
              set_column(s, c, given, field.data, column.data, e);

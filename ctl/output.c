@@ -228,7 +228,7 @@ put_cell(const char *text, int width, bool right, bool last)
 static void
 put_table(const struct output *o, const struct column *columns, const struct doc *list)
 {
-    const struct column *shown[COLUMNS_MAX];
+    const struct column *shown[COLUMNS_MAX] = {0};
     int widths[COLUMNS_MAX];
     size_t n = 0, rows = doc_len(list);
     for (; columns->key && n < COLUMNS_MAX; columns++) {
@@ -342,7 +342,7 @@ output_one(const struct output *o, const struct column *columns, struct doc *obj
         return;
     }
     struct doc *list = doc_list();
-    doc_share(list, object);
+    doc_append_copy(list, object);
     put_table(o, columns, list);
     doc_free(list);
     doc_free(object);

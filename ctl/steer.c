@@ -38,7 +38,7 @@ read_pace(struct ctl *c, uint64_t device, struct device_pace *ret, struct err *e
 static bool
 tell_device(struct ctl *c, uint64_t device, bool *ret_again, struct err *e)
 {
-    struct device_pace pace, now;
+    struct device_pace pace, now = {0};
     uint64_t changed = 0;
     if (!read_pace(c, device, &pace, e)) {
         return false;

@@ -1,7 +1,6 @@
 #include "shared/backoff.h"
 #include "shared/clock.h"
 #include "shared/fault.h"
-#include "shared/metrics.h"
 #include "worker/worker.h"
 
 #include <string.h>
@@ -94,7 +93,7 @@ on_claim(void *arg, const struct queue_claim_reply *r, const struct err *e)
     }
     bool asked = part->n_due > 0;
     for (size_t i = 0; i < r->n_jobs; i++) {
-        deliver_start(part, &r->jobs[i], r->now_ms);
+        prepare_delivery(part, &r->jobs[i], r->now_ms);
     }
     part->n_due = 0;
     bool overdue = r->next_due_ms >= 0 && r->now_ms - r->next_due_ms > OVERDUE_MS;

@@ -4,7 +4,6 @@
 #include "shared/http_server.h"
 #include "shared/log.h"
 #include "shared/mem.h"
-#include "shared/metrics.h"
 #include "shared/program.h"
 #include "worker/worker.h"
 
@@ -150,7 +149,8 @@ static bool
 drained(const struct worker *w)
 {
     for (unsigned p = 0; p < w->n_parts; p++) {
-        if (w->parts[p].calls) {
+        /* A claim under way may bring jobs, which are then given back at once. */
+        if (w->parts[p].calls || w->parts[p].claiming) {
             return false;
         }
     }

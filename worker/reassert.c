@@ -1,7 +1,6 @@
 /* reassert.c -- before this worker claims in a new incarnation, it tells it what it permitted and
  * sent. */
 #include "shared/log.h"
-#include "shared/metrics.h"
 #include "worker/worker.h"
 
 #include <string.h>

@@ -1,11 +1,13 @@
 /* worker.h -- what the worker's rooms share: settings, partitions, deliveries.
  *
  * claim.c     which partition is asked when, and what a claim brings
+ * prepare.c   a claimed job becomes a message
  * deliver.c   one job from its lease to its recorded outcome (deliver_plan decides)
  * reassert.c  what a new incarnation is told before this worker claims in it */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
+#include "shared/metrics.h"
 #include "shared/program.h"
 #include "shared/queue.h"
 #include "worker/deliver_plan.h"
@@ -111,13 +113,21 @@ void claim_prefer(struct worker *w);
 size_t claim_rank(const char *const *names, size_t n, unsigned p);
 
 /* --- deliver.c ------------------------------------------------------------------------------- */
-/* Takes a job over; what job points to is borrowed until return. */
-void deliver_start(struct part *part, const struct queue_claimed *job, int64_t now_ms);
+/* Takes a new delivery in hand, as leased. */
+void deliver_add(struct delivery *d);
+/* An event of a delivery that no call has in hand. */
+void deliver_step(struct delivery *d, enum delivery_event event);
+void deliver_count(const char *kind);
 /* Sends what has gathered: permits, finishes, releases. */
 void deliver_flush(struct part *part);
 void deliver_renew(struct worker *w);
 /* Gives back what has not been permitted. */
 void deliver_release_all(struct worker *w);
+
+/* --- prepare.c
+ * ------------------------------------------------------------------------------------------ */
+/* Takes a claimed job over; what it points to is borrowed until return. */
+void prepare_delivery(struct part *part, const struct queue_claimed *job, int64_t now_ms);
 
 /* --- reassert.c ------------------------------------------------------------------------------ */
 /* Starts telling partition p's present incarnation; part->told when done. */

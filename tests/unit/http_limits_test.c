@@ -290,6 +290,7 @@ TEST(closing_takes_the_answers_that_are_there)
     struct peer *p = peer_start(&(struct peer_options){.script = say_ok_slowly});
     struct http *h = open_local();
     struct call c = ask(h, peer_url(p), "x"); /* a connection is up */
+    T_WAIT(peer_written(p) > 0, 5000);
     uint64_t answer = peer_written(p);
     post(h, peer_url(p), "y", &c);
     while (peer_requests(p) < 2) {
