@@ -85,38 +85,66 @@ put_campaigns(struct ctl *c, struct doc *d, struct err *e)
         campaign_columns, "campaigns", d, e);
 }
 
+static const char *const statuses[] = {"pending", "processing", "queued", "sent",
+                                       "failed",  "skipped",    "unknown"};
+enum { STATUSES = sizeof statuses / sizeof *statuses };
+
+static bool
+count_open(struct ctl *c, int64_t counts[STATUSES], struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT m.status, COUNT(*) FROM campaigns c JOIN broadcast_messages m ON "
+                      "m.campaign_id = c.id WHERE c.user_id = %" PRIu64
+                      " AND c.finished_at IS NULL GROUP BY m.status",
+                      c->user_id)) {
+        return false;
+    }
+    while (rows_next(&r)) {
+        for (size_t i = 0; i < STATUSES; i++) {
+            counts[i] += strcmp(statuses[i], rows_str(&r, 0)) == 0 ? rows_int(&r, 1) : 0;
+        }
+    }
+    rows_done(&r);
+    return true;
+}
+
+static bool
+count_ended(struct ctl *c, int64_t counts[STATUSES], struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT SUM(n_pending), 0, 0, SUM(n_sent), SUM(n_failed), SUM(n_skipped), "
+                      "SUM(n_unknown) FROM campaigns WHERE user_id = %" PRIu64
+                      " AND finished_at IS NOT NULL",
+                      c->user_id)) {
+        return false;
+    }
+    bool any = rows_next(&r);
+    for (unsigned i = 0; any && i < STATUSES; i++) {
+        counts[i] += rows_int(&r, i);
+    }
+    rows_done(&r);
+    return true;
+}
+
 /* What has ended is known from its campaign; only what goes on is counted from its rows. */
 static bool
 put_messages(struct ctl *c, struct doc *d, struct err *e)
 {
-    struct sql q = {0};
-    struct rows r;
-    sql_addf(&q,
-             "SELECT s, SUM(n) FROM (SELECT m.status s, COUNT(*) n FROM campaigns c JOIN "
-             "broadcast_messages m ON "
-             "m.campaign_id = c.id WHERE c.user_id = %" PRIu64
-             " AND c.finished_at IS NULL GROUP BY m.status",
-             c->user_id);
-    static const char *const ended[] = {"n_pending", "n_sent", "n_failed", "n_skipped",
-                                        "n_unknown"};
-    for (size_t i = 0; i < sizeof ended / sizeof *ended; i++) {
-        sql_text(&q, " UNION ALL SELECT '");
-        sql_text(&q, ended[i] + 2);
-        sql_text(&q, "', SUM(");
-        sql_text(&q, ended[i]);
-        sql_addf(&q, ") FROM campaigns WHERE user_id = %" PRIu64 " AND finished_at IS NOT NULL",
-                 c->user_id);
+    int64_t counts[STATUSES] = {0};
+    if (!count_open(c, counts, e) || !count_ended(c, counts, e)) {
+        return false;
     }
-    sql_text(&q, ") x GROUP BY s HAVING SUM(n) > 0 ORDER BY FIELD(s, 'pending', 'processing', "
-                 "'queued', 'sent', "
-                 "'failed', 'skipped', 'unknown')");
-    bool ok = store_query(c->store, &q, &r, e);
-    sql_done(&q);
-    if (ok) {
-        doc_put(d, "messages", output_rows(&r, message_columns));
+    struct doc *list = doc_put_list(d, "messages");
+    for (size_t i = 0; i < STATUSES; i++) {
+        if (counts[i]) {
+            struct doc *one = doc_append(list);
+            doc_put_str(one, "status", statuses[i]);
+            doc_put_int(one, "rows", counts[i]);
+        }
     }
-    rows_done(&r);
-    return ok;
+    return true;
 }
 
 static bool

@@ -187,7 +187,7 @@ static bool
 read_lines(struct reader *r, char *text)
 {
     static const char mark[] = "\xef\xbb\xbf"; /* the UTF-8 byte order mark of some editors */
-    text += strncmp(text, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
+    text += text && strncmp(text, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
     for (char *next; text; text = next) {
         next = strchr(text, '\n');
         if (next) {

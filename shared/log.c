@@ -172,7 +172,10 @@ log_event(enum log_level level, const char *event, ...)
     va_list ap;
     va_start(ap, event);
     for (const char *key; (key = va_arg(ap, const char *)) != NULL;) {
-        put_pair(&l, key, va_arg(ap, const struct log_value *));
+        const struct log_value *v = va_arg(ap, const struct log_value *);
+        if (l.len < sizeof l.text - 256) { /* what a line has no room for is left out whole */
+            put_pair(&l, key, v);
+        }
     }
     va_end(ap);
     if (config.json) {
@@ -189,7 +192,8 @@ log_mask_phone(const char *phone, char *buf, unsigned long size)
 {
     size_t n = strlen(phone);
     (void)snprintf(buf, size, "%s", phone);
-    for (size_t i = 2; i + 3 < n && i + 1 < size; i++) {
+    size_t first = n > 5 ? 2 : 0, last = n > 5 ? 3 : 0;
+    for (size_t i = first; i + last < n && i + 1 < size; i++) {
         buf[i] = '*';
     }
     return buf;

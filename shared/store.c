@@ -630,7 +630,7 @@ run(struct store *s, const struct sql *q, MYSQL_RES **ret, struct err *e)
     }
     /* A statement of its own that lost a deadlock has changed nothing and is simply asked again. */
     for (unsigned i = 0; !ask(s, q, ret, e); i++) {
-        if (s->tx != TX_NONE || !is_lock_trouble(s->code) || i == DEADLOCK_REPEATS) {
+        if (s->tx != TX_NONE || s->code != 1213 || i == DEADLOCK_REPEATS) {
             return false;
         }
         pause_before_repeat(i);

@@ -61,8 +61,7 @@ void sql_done(struct sql *q);
  * counts changed rows.  Kinds: ERR_RETRY for lost connection, deadlock, lock wait, read-only or a
  * full disk; ERR_REFUSED for anything else the server objects to.  On ERR_RETRY inside a
  * transaction the transaction is gone (rolled back) and the caller starts it again; outside one, a
- * statement that lost a deadlock or waited too long for a lock is repeated here, up to 5 times with
- * jitter. */
+ * statement that lost a deadlock has changed nothing and is repeated here, up to 5 times with jitter. */
 MUST_USE bool store_exec(struct store *s, const struct sql *q, uint64_t *ret_affected,
                          uint64_t *ret_insert_id, struct err *e);
 

@@ -80,7 +80,7 @@ rule_at(const struct rule *r, int64_t year)
         int64_t first = days_to(year, r->month);
         int64_t next = r->month < 12 ? days_to(year, r->month + 1) : days_to(year + 1, 1);
         int64_t weekday = ((first + 4) % 7 + 7) % 7; /* 1970-01-01 was a Thursday */
-        day = first + (r->day - weekday + 7) % 7 + 7 * (r->week - 1);
+        day = first + (r->day - weekday + 7) % 7 + INT64_C(7) * (r->week - 1);
         day -= day >= next ? 7 : 0; /* the fifth where there are four: the last */
     } else {
         day = days_to(year, 1) + r->day;

@@ -107,8 +107,7 @@ spawn(const struct redis_server *s, const char *const *argv, size_t n)
 static redisContext *
 dial(const struct redis_server *s)
 {
-    redisContext *c =
-        s->port ? redisConnect("127.0.0.1", s->port) : redisConnectUnix(s->socket);
+    redisContext *c = s->port ? redisConnect("127.0.0.1", s->port) : redisConnectUnix(s->socket);
     if (c && c->err) {
         redisFree(c);
         c = NULL;
@@ -141,9 +140,9 @@ answers(struct redis_server *s)
 static size_t
 add_arguments(const struct redis_server *s, const char **argv, size_t n)
 {
-    static const char *const usual[] = {"redis-server", "--bind",       "127.0.0.1", "--save",
-                                        "",             "--databases",  "16",        "--maxmemory-policy",
-                                        "noeviction",   "--daemonize",  "no",        "--dir"};
+    static const char *const usual[] = {
+        "redis-server",       "--bind",     "127.0.0.1",   "--save", "",     "--databases", "16",
+        "--maxmemory-policy", "noeviction", "--daemonize", "no",     "--dir"};
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
         argv[n++] = usual[i];
     }
@@ -437,7 +436,8 @@ dump_key(struct redis_server *s, const char *key)
         buf_adds(&out, redis_do(s, "ZRANGE %s 0 -1 WITHSCORES", key));
         return out.data;
     }
-    redisReply *r = redisCommand(s->client, strcmp(type, "hash") == 0 ? "HGETALL %s" : "SMEMBERS %s", key);
+    redisReply *r =
+        redisCommand(s->client, strcmp(type, "hash") == 0 ? "HGETALL %s" : "SMEMBERS %s", key);
     size_t step = strcmp(type, "hash") == 0 ? 2 : 1, n = 0, cap = 0;
     char **lines = NULL;
     for (size_t i = 0; r && i + step <= r->elements; i += step) {

@@ -7,7 +7,8 @@
 
 #include <ev.h>
 
-/* --- a queue ----------------------------------------------------------------------------------- */
+/* --- a queue -----------------------------------------------------------------------------------
+ */
 
 static void
 on_link(void *arg, bool up, const char *why)
@@ -81,9 +82,24 @@ rig_recover(struct rig *r)
     rig_open_all(r);
 }
 
+static void
+drop_claim(struct rig *r)
+{
+    for (size_t i = 0; i < r->claim.n_jobs; i++) {
+        const struct queue_claimed *j = &r->claim.jobs[i];
+        free((void *)(uintptr_t)j->source);
+        free((void *)(uintptr_t)j->quiet);
+        free((void *)(uintptr_t)j->payload);
+    }
+    free((void *)(uintptr_t)r->claim.jobs);
+    free((void *)(uintptr_t)r->claim.due);
+    r->claim = (struct queue_claim_reply){0};
+}
+
 void
 rig_stop(struct rig *r)
 {
+    drop_claim(r);
     queue_close(r->q);
     ev_loop_destroy(r->loop);
     if (r->server.pid) {
@@ -91,7 +107,8 @@ rig_stop(struct rig *r)
     }
 }
 
-/* --- calls -------------------------------------------------------------------------------------- */
+/* --- calls --------------------------------------------------------------------------------------
+ */
 
 void
 rig_begin(struct rig *r)
@@ -133,7 +150,8 @@ rig_check(struct rig *r, const char *file, int line, const char *verb, enum err_
     }
 }
 
-/* --- producer ----------------------------------------------------------------------------------- */
+/* --- producer -----------------------------------------------------------------------------------
+ */
 
 struct queue_push
 rig_item(const struct rig *r, uint64_t device, const char *id, uint32_t gen)
@@ -175,21 +193,8 @@ rig_push(struct rig *r, uint64_t device, const char *id)
     CHECK_INT('1', rig_activate(r, device, id, 1));
 }
 
-/* --- worker ------------------------------------------------------------------------------------- */
-
-static void
-drop_claim(struct rig *r)
-{
-    for (size_t i = 0; i < r->claim.n_jobs; i++) {
-        const struct queue_claimed *j = &r->claim.jobs[i];
-        free((void *)(uintptr_t)j->source);
-        free((void *)(uintptr_t)j->quiet);
-        free((void *)(uintptr_t)j->payload);
-    }
-    free((void *)(uintptr_t)r->claim.jobs);
-    free((void *)(uintptr_t)r->claim.due);
-    r->claim = (struct queue_claim_reply){0};
-}
+/* --- worker -------------------------------------------------------------------------------------
+ */
 
 /* Keeps a copy: the queue's own is good for the length of the callback only. */
 static void
@@ -317,7 +322,8 @@ rig_reassert(struct rig *r, const struct queue_permit *job, enum reassert_state 
               "w1", &x, 1);
 }
 
-/* --- reaper ------------------------------------------------------------------------------------- */
+/* --- reaper -------------------------------------------------------------------------------------
+ */
 
 struct queue_reclaim *
 rig_reclaim(struct rig *r, unsigned p, const struct queue_expired *end, size_t n)

@@ -1,7 +1,7 @@
 /* rig.h -- a queue on a private Redis, driven step by step: what the tests of the verbs repeat.
  *
- * Four partitions, so that device 17 lives in {p01} and 18 in {p02}.  A job's row is the number at the
- * end of its id: "j12" is row 12. */
+ * Four partitions, so that device 17 lives in {p01} and 18 in {p02}.  A job's row is the number at
+ * the end of its id: "j12" is row 12. */
 #ifndef TESTS_RIG_H
 #define TESTS_RIG_H
 
@@ -19,10 +19,10 @@ struct rig {
     struct redis_server server;
     struct ev_loop *loop;
     struct queue *q;
-    struct err error;   /* of the last verb */
-    int answers;        /* callbacks of the verb under way */
+    struct err error; /* of the last verb */
+    int answers;      /* callbacks of the verb under way */
     int links_up, links_down, partitions_seen, incarnations_seen; /* events */
-    char why[320];      /* of the last link that fell */
+    char why[320];                                                /* of the last link that fell */
     /* What rig_push() gives its jobs: */
     struct device_pace pace;
     const char *source; /* "c1" */
@@ -63,11 +63,11 @@ char rig_activate(struct rig *r, uint64_t device, const char *id, uint32_t gen);
 /* Both, which must succeed; generation 1. */
 void rig_push(struct rig *r, uint64_t device, const char *id);
 
-/* Claims for these devices, which belong to one partition; the answer is kept in r->claim until the next
- * claim. */
+/* Claims for these devices, which belong to one partition; the answer is kept in r->claim until the
+ * next claim. */
 enum err_kind rig_claim_for(struct rig *r, const uint64_t *devices, size_t n, size_t room);
-/* The jobs that one device gives, at most room; ret gets them with 30 ms of gap unless the pace says
- * otherwise. */
+/* The jobs that one device gives, at most room; ret gets them with 30 ms of gap unless the pace
+ * says otherwise. */
 size_t rig_claim(struct rig *r, uint64_t device, size_t room, struct queue_permit *ret);
 /* Exactly one job, with this id; waits until the device is due. */
 struct queue_permit rig_take(struct rig *r, uint64_t device, const char *id);
@@ -79,9 +79,10 @@ enum finish_answer rig_finish_hold(struct rig *r, const struct queue_permit *job
                                    int64_t hold_ms);
 bool rig_release(struct rig *r, const struct queue_permit *job, int64_t later_ms);
 bool rig_renew(struct rig *r, const struct queue_permit *job);
-/* Looks for expired leases and ends those that were found before; answers[i] is for found[i] of the last
- * call.  The number of leases that are expired now. */
-struct queue_reclaim *rig_reclaim(struct rig *r, unsigned p, const struct queue_expired *end, size_t n);
+/* Looks for expired leases and ends those that were found before; answers[i] is for found[i] of the
+ * last call.  The number of leases that are expired now. */
+struct queue_reclaim *rig_reclaim(struct rig *r, unsigned p, const struct queue_expired *end,
+                                  size_t n);
 /* Ends the one expired lease of this job's; 'a', 'u' or 'g'. */
 char rig_end_lease(struct rig *r, const struct queue_permit *job);
 void rig_reassert(struct rig *r, const struct queue_permit *job, enum reassert_state state);
@@ -108,8 +109,8 @@ int64_t rig_field_num(struct rig *r, uint64_t device, const char *field);
 int64_t rig_ready(struct rig *r, uint64_t device);
 /* All keys of the queue as text. */
 const char *rig_dump(struct rig *r);
-/* Checks a device's keys against each other: one live entry an id, in flight = L and P, each with its
- * lease, membership of the ready index. */
+/* Checks a device's keys against each other: one live entry an id, in flight = L and P, each with
+ * its lease, membership of the ready index. */
 void rig_check_device(struct rig *r, uint64_t device);
 
 #endif

@@ -1,4 +1,5 @@
-/* rig_look.c -- what Redis holds: looks past the queue, and checks of the keys against each other. */
+/* rig_look.c -- what Redis holds: looks past the queue, and checks of the keys against each other.
+ */
 #include "tests/harness/rig.h"
 
 #include <inttypes.h>
@@ -60,8 +61,8 @@ check_entry(struct rig *r, uint64_t device, const struct queue_id *id)
     }
     unsigned p = queue_partition(r->q, device);
     char *want = xasprintf("[%s [id %s gen %llu ", entry, id->id, gen);
-    const char *got = redis_do(&r->server, "XRANGE pl:{p%02u}:d:%" PRIu64 ":jobs %s %s", p, device,
-                               entry, entry);
+    const char *got =
+        redis_do(&r->server, "XRANGE pl:{p%02u}:d:%" PRIu64 ":jobs %s %s", p, device, entry, entry);
     if (strncmp(want, got, strlen(want)) != 0) {
         t_fail(__FILE__, __LINE__, "%s is \"%s\", its entry %s", id->id, id->state, got);
     }
@@ -73,8 +74,8 @@ static void
 check_ready(struct rig *r, uint64_t device, int64_t in_flight, int64_t entries)
 {
     int64_t room = strtoll(rig_field(r, device, "max_in_flight"), NULL, 10);
-    bool ready = !*rig_field(r, device, "paused") && in_flight < (room ? room : 1) &&
-                 entries > in_flight;
+    bool ready =
+        !*rig_field(r, device, "paused") && in_flight < (room ? room : 1) && entries > in_flight;
     CHECK_INT(ready ? rig_field_num(r, device, "next") : -1, rig_ready(r, device));
 }
 

@@ -146,7 +146,8 @@ TEST(with_a_gap_one_job_a_claim_is_leased)
     rig_stop(&r);
 }
 
-/* --- order --------------------------------------------------------------------------------------- */
+/* --- order ---------------------------------------------------------------------------------------
+ */
 
 TEST(released_jobs_stay_at_the_head_in_their_order)
 {
@@ -268,7 +269,8 @@ TEST(renew_extends_the_callers_own_leases_only)
     rig_stop(&r);
 }
 
-/* --- what must not go out -------------------------------------------------------------------------- */
+/* --- what must not go out
+ * -------------------------------------------------------------------------- */
 
 TEST(jobs_of_a_paused_source_go_back_to_mysql)
 {
@@ -385,7 +387,8 @@ TEST(a_claim_heals_what_it_meets)
     rig_start(&r);
     r.pace.max_in_flight = 2;
     push_many(17, 1, 3);
-    /* A stray entry in front, one that nobody acknowledged, and a device whose index entry is wrong. */
+    /* A stray entry in front, one that nobody acknowledged, and a device whose index entry is
+     * wrong. */
     (void)rig_take(&r, 17, "j1");
     CHECK_INT(1, redis_num(&r.server, "HDEL pl:{p01}:d:17:ids j2"));
     (void)redis_do(&r.server, "XADD pl:{p01}:d:17:jobs * id j8 gen 1 row 8 src c1 exp 0 v 1 job p");

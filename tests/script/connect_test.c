@@ -23,10 +23,12 @@ turn(struct ev_loop *loop)
     return true;
 }
 
-/* --- URLs ---------------------------------------------------------------------------------------- */
+/* --- URLs ----------------------------------------------------------------------------------------
+ */
 
 static bool
-new_link(struct ev_loop *loop, const char *url, const char *password, struct redis_link **ret, struct err *e)
+new_link(struct ev_loop *loop, const char *url, const char *password, struct redis_link **ret,
+         struct err *e)
 {
     struct redis_config c = {
         .url = url, .password = password, .name = "test", .deadline_ms = 5000, .window = 10};
@@ -134,7 +136,8 @@ TEST(a_url_may_name_a_database)
     rig_stop(&r);
 }
 
-/* --- servers that must not be used ------------------------------------------------------------------ */
+/* --- servers that must not be used
+ * ------------------------------------------------------------------ */
 
 static enum err_kind
 open_queue(int64_t partitions, size_t window, int64_t ms, struct err *why)
@@ -226,7 +229,8 @@ TEST(a_replica_is_not_written_to)
     CHECK(strncmp(r.error.text, "READONLY", 8) == 0);
     T_WAIT(fell(), 5000);
     CHECK(strncmp(r.why, "READONLY", 8) == 0);
-    CHECK_INT(ERR_RETRY, open_queue(4, 100, 500, &why)); /* not refused for good: it may be promoted */
+    CHECK_INT(ERR_RETRY,
+              open_queue(4, 100, 500, &why)); /* not refused for good: it may be promoted */
     CHECK_STR("OK", redis_do(&r.server, "REPLICAOF NO ONE"));
     CHECK_OK(queue_wait_ready(r.q, 10000, e));
     queue_wait(r.q);
@@ -267,7 +271,8 @@ TEST(a_closed_queue_answers_what_is_under_way)
     rig_stop(&r);
 }
 
-/* --- a proxy ----------------------------------------------------------------------------------------- */
+/* --- a proxy
+ * ----------------------------------------------------------------------------------------- */
 
 static int
 connect_unix(const char *path)
@@ -308,7 +313,8 @@ proxy(int listener, const char *first, const char *second)
         bool behind = switched;
         int server = connect_unix(behind ? second : first);
         for (bool ok = client >= 0; ok;) {
-            struct pollfd fds[2] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
+            struct pollfd fds[2] = {{.fd = client, .events = POLLIN},
+                                    {.fd = server, .events = POLLIN}};
             int n = poll(fds, 2, 5);
             if (switched && !behind && n == 0) {
                 behind = true;
@@ -347,7 +353,8 @@ TEST(another_server_behind_the_same_connection_is_noticed)
     struct queue_permit job = rig_take(&r, 17, "j1");
     char *first = xstrdup(queue_incarnation(r.q, 1));
     CHECK_INT(0, kill(pid, SIGUSR1));
-    T_WAIT(RUN(&r, permit, 1, RIG_LEASE_MS, &job, 1) == ERR_GONE || r.error.kind == ERR_RETRY, 5000);
+    T_WAIT(RUN(&r, permit, 1, RIG_LEASE_MS, &job, 1) == ERR_GONE || r.error.kind == ERR_RETRY,
+           5000);
     T_WAIT(fell(), 5000); /* it must greet the new one, and learn its run id */
     CHECK_OK(queue_wait_ready(r.q, 10000, e));
     queue_wait(r.q);

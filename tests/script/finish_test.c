@@ -128,7 +128,8 @@ TEST(one_call_finishes_deliveries_of_several_devices)
     rig_stop(&r);
 }
 
-/* --- late and stale -------------------------------------------------------------------------------- */
+/* --- late and stale
+ * -------------------------------------------------------------------------------- */
 
 TEST(an_outcome_after_unknown_is_its_resolution)
 {
@@ -175,9 +176,9 @@ TEST(a_stale_outcome_other_than_sent_is_not_recorded)
     second = rig_take(&r, 17, "j2");
     CHECK_INT('a', rig_end_lease(&r, &second));
     struct queue_permit stale[4] = {second, job, job, job};
-    stale[1].lease.token = 7;                                                     /* done by another */
-    stale[2].lease.gen = 2;                                                       /* another generation */
-    (void)snprintf(stale[3].lease.id, sizeof stale[3].lease.id, "j9");            /* not known */
+    stale[1].lease.token = 7;                                          /* done by another */
+    stale[2].lease.gen = 2;                                            /* another generation */
+    (void)snprintf(stale[3].lease.id, sizeof stale[3].lease.id, "j9"); /* not known */
     const char *before = rig_dump(&r);
     for (int i = 0; i < 4; i++) {
         for (int k = 0; k < 4; k++) {
@@ -188,7 +189,8 @@ TEST(a_stale_outcome_other_than_sent_is_not_recorded)
     rig_stop(&r);
 }
 
-/* A stale "sent" of j2 by its first token; what is left must be D with that token, and one result. */
+/* A stale "sent" of j2 by its first token; what is left must be D with that token, and one result.
+ */
 static void
 check_evidence(const struct queue_permit *job)
 {
@@ -296,7 +298,8 @@ TEST(a_sent_of_a_job_that_is_not_known_is_recorded)
     rig_stop(&r);
 }
 
-/* --- results ------------------------------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------------------------------
+ */
 
 TEST(results_are_read_once_and_again_when_their_reader_died)
 {

@@ -84,9 +84,11 @@ TEST(a_job_on_its_way_again_is_not_dropped)
 static void
 check_nothing_left(void)
 {
-    CHECK_INT(4, redis_num(&r.server, "DEL pl:{p00}:meta pl:{p01}:meta pl:{p02}:meta pl:{p03}:meta"));
-    CHECK_INT(4, redis_num(&r.server,
-                           "DEL pl:{p00}:results pl:{p01}:results pl:{p02}:results pl:{p03}:results"));
+    CHECK_INT(4,
+              redis_num(&r.server, "DEL pl:{p00}:meta pl:{p01}:meta pl:{p02}:meta pl:{p03}:meta"));
+    CHECK_INT(4,
+              redis_num(&r.server,
+                        "DEL pl:{p00}:results pl:{p01}:results pl:{p02}:results pl:{p03}:results"));
     CHECK_INT(1, redis_num(&r.server, "DEL pl:meta"));
     CHECK_STR("", rig_dump(&r));
 }
@@ -115,8 +117,9 @@ TEST(after_a_full_life_nothing_is_left_but_a_pace_that_expires)
     CHECK_INT(8, redis_num(&r.server, "XLEN pl:{p01}:results"));
     rig_settle(&r, 1);
     CHECK(strstr(rig_dump(&r), "pl:{p01}:d:17 (hash, expires): "));
-    CHECK_INT(0, redis_num(&r.server, "EXISTS pl:{p01}:d:17:jobs pl:{p01}:d:17:ids pl:{p01}:devices "
-                                      "pl:{p01}:ready pl:{p01}:leases pl:{p01}:stopped pl:{p01}:hungry"));
+    CHECK_INT(0, redis_num(&r.server,
+                           "EXISTS pl:{p01}:d:17:jobs pl:{p01}:d:17:ids pl:{p01}:devices "
+                           "pl:{p01}:ready pl:{p01}:leases pl:{p01}:stopped pl:{p01}:hungry"));
     CHECK_INT(1, redis_num(&r.server, "DEL pl:{p01}:d:17"));
     check_nothing_left();
     rig_stop(&r);
@@ -126,10 +129,8 @@ TEST(a_devices_pace_stays_until_its_next_slot_has_passed)
 {
     static const struct {
         int64_t gap_ms, hourly_cap, daily_cap, least_ms;
-    } cases[] = {{0, 0, 0, 0},
-                 {7200000, 0, 0, 7200000},
-                 {0, 5, 0, 25 * 3600000},
-                 {0, 0, 5, 25 * 3600000}};
+    } cases[] = {
+        {0, 0, 0, 0}, {7200000, 0, 0, 7200000}, {0, 5, 0, 25 * 3600000}, {0, 0, 5, 25 * 3600000}};
     rig_start(&r);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         r.pace = (struct device_pace){.version = i + 1,

@@ -1,5 +1,5 @@
-/* Every verb under the same troubles: another incarnation, a closed partition, a flushed script cache, full
- * memory, a cluster. */
+/* Every verb under the same troubles: another incarnation, a closed partition, a flushed script
+ * cache, full memory, a cluster. */
 #include "tests/harness/rig.h"
 
 #include <stdio.h>
@@ -32,7 +32,8 @@ prepare(void)
     (void)redis_do(&r.server, "XADD pl:{p01}:d:17:jobs * id j7 gen 1 row 7 src c1 exp 0 v 1 job p");
 }
 
-/* --- the verbs, one call each that does something in that state ------------------------------------- */
+/* --- the verbs, one call each that does something in that state
+ * ------------------------------------- */
 
 static enum err_kind
 stage(void)
@@ -334,7 +335,8 @@ TEST(a_cluster_runs_every_verb)
     r = (struct rig){.q = NULL};
     redis_server_start_cluster(&r.server);
     rig_connect(&r, RIG_PARTITIONS);
-    const char *two_slots = redis_do(&r.server, "EVAL %s 2 pl:{p01}:meta pl:{p02}:meta", "return 1");
+    const char *two_slots =
+        redis_do(&r.server, "EVAL %s 2 pl:{p01}:meta pl:{p02}:meta", "return 1");
     CHECK(strncmp(two_slots, "CROSSSLOT", 9) == 0); /* it would be told */
     for (int i = 0; i < VERBS; i++) {
         struct queue_fleet fleet;

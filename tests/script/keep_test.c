@@ -7,7 +7,8 @@
 
 static struct rig r;
 
-/* --- reclaim ------------------------------------------------------------------------------------- */
+/* --- reclaim -------------------------------------------------------------------------------------
+ */
 
 TEST(only_expired_leases_are_named)
 {
@@ -128,7 +129,8 @@ TEST(many_expired_leases_are_named_in_portions)
     rig_stop(&r);
 }
 
-/* --- repair -------------------------------------------------------------------------------------- */
+/* --- repair --------------------------------------------------------------------------------------
+ */
 
 /* Device 17 with a job in each state: j1 P, j2 L, j3 W (given back), j4 W, j5 S, j6 D. */
 static struct queue_permit
@@ -284,7 +286,8 @@ injure(void)
         (void)redis_do(&r.server, "ZADD pl:{p01}:ready 9 17");
         break;
     case 6:
-        (void)redis_do(&r.server, "XADD pl:{p01}:d:17:jobs * id j%d gen 1 row 1 src c1 exp 0 v 1 job p", i);
+        (void)redis_do(&r.server,
+                       "XADD pl:{p01}:d:17:jobs * id j%d gen 1 row 1 src c1 exp 0 v 1 job p", i);
         break;
     default:
         if (*rig_state(&r, 17, "j4") == 'W') {

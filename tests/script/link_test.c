@@ -72,7 +72,8 @@ turn(void)
     return true;
 }
 
-/* --- calls --------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------
+ */
 
 struct answer {
     int times;
@@ -106,7 +107,8 @@ call(const char *words, struct answer *a)
 {
     struct redis_cmd c = {.script = -1};
     struct err e = {0};
-    char *copy = xstrdup(words), *rest = copy, *word = strsep(&rest, strchr(words, '|') ? "|" : " ");
+    char *copy = xstrdup(words), *rest = copy,
+         *word = strsep(&rest, strchr(words, '|') ? "|" : " ");
     redis_cmd_plain(&c, word);
     while ((word = strsep(&rest, strchr(words, '|') ? "|" : " ")) != NULL) {
         redis_cmd_str(&c, word);
@@ -165,8 +167,8 @@ on_nested(void *arg, const struct redis_value *v, const struct err *e)
     CHECK_INT(1, redis_int(redis_at(v, 0)));
     CHECK_INT(2, redis_len(redis_at(v, 1)));
     CHECK_STR("b", redis_str(redis_at(redis_at(v, 1), 1)));
-    CHECK_INT(REDIS_NIL, redis_type(redis_at(v, 2)));                 /* behind the end */
-    CHECK_INT(REDIS_NIL, redis_type(redis_at(redis_at(v, 0), 0)));    /* of no list */
+    CHECK_INT(REDIS_NIL, redis_type(redis_at(v, 2)));              /* behind the end */
+    CHECK_INT(REDIS_NIL, redis_type(redis_at(redis_at(v, 0), 0))); /* of no list */
     CHECK_INT(0, redis_len(redis_at(redis_at(redis_at(v, 7), 3), 1)));
     (*times)++;
 }
@@ -221,13 +223,13 @@ TEST(error_replies_say_what_to_do)
         const char *text;
         enum err_kind kind;
         bool falls;
-    } replies[] = {{"EPOCH x", ERR_GONE, false},       {"CLOSED x", ERR_RETRY, false},
-                   {"OOM x", ERR_RETRY, false},        {"MISCONF x", ERR_RETRY, false},
-                   {"BUSY x", ERR_RETRY, false},       {"TRYAGAIN x", ERR_RETRY, false},
+    } replies[] = {{"EPOCH x", ERR_GONE, false},        {"CLOSED x", ERR_RETRY, false},
+                   {"OOM x", ERR_RETRY, false},         {"MISCONF x", ERR_RETRY, false},
+                   {"BUSY x", ERR_RETRY, false},        {"TRYAGAIN x", ERR_RETRY, false},
                    {"CLUSTERDOWN x", ERR_RETRY, false}, {"NOREPLICAS x", ERR_RETRY, false},
                    {"WRONGTYPE x", ERR_REFUSED, false}, {"ERR x", ERR_REFUSED, false},
-                   {"NOPERM x", ERR_REFUSED, false},   {"READONLY x", ERR_RETRY, true},
-                   {"LOADING x", ERR_RETRY, true},     {"MASTERDOWN x", ERR_RETRY, true}};
+                   {"NOPERM x", ERR_REFUSED, false},    {"READONLY x", ERR_RETRY, true},
+                   {"LOADING x", ERR_RETRY, true},      {"MASTERDOWN x", ERR_RETRY, true}};
     start();
     for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
         char *words = xasprintf("EVAL|return redis.error_reply('%s')|0", replies[i].text);
@@ -265,7 +267,8 @@ TEST(a_full_window_refuses_without_a_callback)
     stop();
 }
 
-/* --- the server goes ------------------------------------------------------------------------------- */
+/* --- the server goes
+ * ------------------------------------------------------------------------------- */
 
 TEST(a_killed_servers_calls_are_answered_once_and_the_link_comes_back)
 {
@@ -440,7 +443,8 @@ TEST(a_server_without_room_for_clients_is_waited_for)
     stop();
 }
 
-/* --- subscribers ------------------------------------------------------------------------------------ */
+/* --- subscribers
+ * ------------------------------------------------------------------------------------ */
 
 static int messages;
 static char message[64];

@@ -57,7 +57,8 @@ TEST(a_permit_marks_the_job_and_moves_the_devices_slot)
 
 TEST(a_permit_twice_says_go_and_counts_once)
 {
-    start((struct device_pace){.gap_max_ms = 50, .batch_size = 5, .hourly_cap = 5, .daily_cap = 5}, 1);
+    start((struct device_pace){.gap_max_ms = 50, .batch_size = 5, .hourly_cap = 5, .daily_cap = 5},
+          1);
     struct queue_permit job = rig_send(&r, 17, "j1");
     CHECK_INT(0, redis_num(&r.server, "ZADD pl:{p01}:leases 1000 17/j1"));
     const char *before = redis_dump(&r.server, "pl:{p01}:[^l]*");
@@ -133,7 +134,7 @@ TEST(two_leases_of_one_device_are_not_permitted_within_its_gap)
     CHECK_INT('W', *rig_state(&r, 17, "j2"));
     CHECK_INT(next, rig_ready(&r, 17));
     rig_check_device(&r, 17);
-    check_stale(&second); /* twice: it holds nothing any more */
+    check_stale(&second);            /* twice: it holds nothing any more */
     second = rig_take(&r, 17, "j2"); /* still at the head */
     CHECK(r.claim.now_ms >= next);
     CHECK_INT(PERMIT_GO, rig_permit(&r, &second));
@@ -157,7 +158,8 @@ TEST(without_a_gap_a_devices_jobs_fly_together)
 
 TEST(one_call_answers_each_delivery_for_itself)
 {
-    start((struct device_pace){.max_in_flight = 2, .gap_min_ms = 3600000, .gap_max_ms = 3600000}, 2);
+    start((struct device_pace){.max_in_flight = 2, .gap_min_ms = 3600000, .gap_max_ms = 3600000},
+          2);
     rig_push(&r, 21, "j3");
     r.source = "c2";
     rig_push(&r, 25, "j4");
@@ -194,7 +196,8 @@ TEST(a_batch_ends_with_a_pause)
     rig_stop(&r);
 }
 
-/* --- caps ---------------------------------------------------------------------------------------- */
+/* --- caps ----------------------------------------------------------------------------------------
+ */
 
 /* Keeps a test of a ring clear of the moment at which its newest bucket changes. */
 static int64_t
@@ -295,7 +298,8 @@ TEST(what_came_of_a_permit_does_not_change_its_count)
     rig_stop(&r);
 }
 
-/* --- stopped --------------------------------------------------------------------------------------- */
+/* --- stopped
+ * --------------------------------------------------------------------------------------- */
 
 TEST(a_device_paused_after_the_lease_is_not_permitted)
 {
@@ -347,13 +351,14 @@ TEST(a_source_stopped_after_the_lease_is_settled_by_the_permit)
     rig_stop(&r);
 }
 
-/* --- identity -------------------------------------------------------------------------------------- */
+/* --- identity
+ * -------------------------------------------------------------------------------------- */
 
 TEST(a_permit_asks_the_server_itself_who_it_is)
 {
     start((struct device_pace){.gap_max_ms = 0}, 1);
-    /* A rolled-back meta that another process wrote, reached behind a proxy: the stored incarnation is the
-     * caller's own, the server is another. */
+    /* A rolled-back meta that another process wrote, reached behind a proxy: the stored incarnation
+     * is the caller's own, the server is another. */
     const char *text = script_sources[script_index("permit")].text;
     (void)redis_do(&r.server, "HSET pl:{p01}:meta inc 0123456789abcdef0123456789abcdef01234567:1");
     const char *before = rig_dump(&r);

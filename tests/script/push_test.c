@@ -8,7 +8,8 @@
 
 static struct rig r;
 
-/* --- stage --------------------------------------------------------------------------------------- */
+/* --- stage ---------------------------------------------------------------------------------------
+ */
 
 TEST(a_staged_job_is_known_and_cannot_be_delivered)
 {
@@ -150,7 +151,8 @@ TEST(a_full_batch_passes)
     rig_stop(&r);
 }
 
-/* --- activate ------------------------------------------------------------------------------------ */
+/* --- activate ------------------------------------------------------------------------------------
+ */
 
 TEST(an_activated_job_is_in_its_stream_and_its_device_is_ready)
 {
@@ -212,7 +214,8 @@ TEST(a_job_that_is_not_staged_with_this_generation_is_not_activated)
     CHECK_STR(before, rig_dump(&r));
     CHECK_INT('S', rig_stage(&r, 17, "j1", 2));
     before = rig_dump(&r);
-    CHECK_INT('0', rig_activate(&r, 17, "j1", 1)); /* somebody else has claimed and staged it anew */
+    CHECK_INT('0',
+              rig_activate(&r, 17, "j1", 1)); /* somebody else has claimed and staged it anew */
     CHECK_INT('0', rig_activate(&r, 17, "j1", 3));
     CHECK_STR(before, rig_dump(&r));
     CHECK_INT('1', rig_activate(&r, 17, "j1", 2));
@@ -240,7 +243,8 @@ TEST(a_newer_configuration_is_taken_over_and_an_older_one_is_not)
     rig_start(&r);
     r.pace = (struct device_pace){.version = 10, .max_in_flight = 1, .gap_max_ms = 40};
     rig_push(&r, 17, "j1");
-    r.pace = (struct device_pace){.version = 11, .max_in_flight = 1, .gap_max_ms = 60, .paused = "ops"};
+    r.pace =
+        (struct device_pace){.version = 11, .max_in_flight = 1, .gap_max_ms = 60, .paused = "ops"};
     CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace);
     /* A producer that read the device's row before the pause: */
     r.pace = (struct device_pace){.version = 9, .max_in_flight = 3, .gap_max_ms = 20};
@@ -309,7 +313,8 @@ TEST(a_device_that_becomes_ready_wakes_the_workers_once)
     rig_stop(&r);
 }
 
-/* --- hungry -------------------------------------------------------------------------------------- */
+/* --- hungry --------------------------------------------------------------------------------------
+ */
 
 TEST(a_device_below_half_its_window_turns_hungry_once)
 {
@@ -339,7 +344,8 @@ TEST(a_device_below_half_its_window_turns_hungry_once)
     rig_stop(&r);
 }
 
-/* --- probe --------------------------------------------------------------------------------------- */
+/* --- probe ---------------------------------------------------------------------------------------
+ */
 
 TEST(probe_looks_without_changing_anything)
 {

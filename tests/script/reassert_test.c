@@ -38,9 +38,9 @@ struct row {
     char letter;
     uint32_t gen;
     const char *kind;
-    char want;       /* letter afterwards */
-    bool untouched;  /* the state word stays as it was */
-    int results;     /* that are added */
+    char want;      /* letter afterwards */
+    bool untouched; /* the state word stays as it was */
+    int results;    /* that are added */
 };
 
 /* The report is of generation 3 with token 40. */
@@ -71,7 +71,8 @@ check_row(const struct row *x, enum reassert_state state)
     rig_check_device(&r, 17);
     CHECK_INT(x->results, rig_results(&r, 1, results, 4));
     if (x->results) {
-        CHECK(results[0].late && results[0].gen == 3 && results[0].token == 40 && results[0].row == 1);
+        CHECK(results[0].late && results[0].gen == 3 && results[0].token == 40 &&
+              results[0].row == 1);
         CHECK_STR(state == REASSERT_SENT ? "sent" : "unknown", results[0].kind);
         CHECK_STR("reassert", results[0].code);
         CHECK_STR("w1", results[0].by);
@@ -87,14 +88,14 @@ check_row(const struct row *x, enum reassert_state state)
 TEST(a_flight_under_way_is_permitted_again_unless_it_has_an_end)
 {
     static const struct row rows[] = {
-        {'.', 3, "", 'P', false, 0},         {'S', 3, "", 'P', false, 0},
-        {'S', 2, "", 'P', false, 0},         {'W', 3, "", 'P', false, 0},
-        {'W', 2, "", 'P', false, 0},         {'L', 3, "", 'P', false, 0},
-        {'P', 3, "", 'P', false, 0},         {'P', 2, "", 'P', false, 0},
-        {'D', 3, "sent", 'D', true, 0},      {'D', 3, "failed", 'D', true, 0},
-        {'R', 3, "retry", 'R', true, 0},     {'U', 3, "unknown", 'U', true, 0},
-        {'S', 10, "", 'S', true, 0},         {'W', 10, "", 'W', true, 0},
-        {'L', 4, "", 'L', true, 0},          {'P', 4, "", 'P', true, 0},
+        {'.', 3, "", 'P', false, 0},     {'S', 3, "", 'P', false, 0},
+        {'S', 2, "", 'P', false, 0},     {'W', 3, "", 'P', false, 0},
+        {'W', 2, "", 'P', false, 0},     {'L', 3, "", 'P', false, 0},
+        {'P', 3, "", 'P', false, 0},     {'P', 2, "", 'P', false, 0},
+        {'D', 3, "sent", 'D', true, 0},  {'D', 3, "failed", 'D', true, 0},
+        {'R', 3, "retry", 'R', true, 0}, {'U', 3, "unknown", 'U', true, 0},
+        {'S', 10, "", 'S', true, 0},     {'W', 10, "", 'W', true, 0},
+        {'L', 4, "", 'L', true, 0},      {'P', 4, "", 'P', true, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         check_row(&rows[i], REASSERT_FLYING);
@@ -104,13 +105,13 @@ TEST(a_flight_under_way_is_permitted_again_unless_it_has_an_end)
 TEST(sent_beats_everything)
 {
     static const struct row rows[] = {
-        {'.', 3, "", 'D', false, 1},         {'S', 3, "", 'D', false, 1},
-        {'W', 3, "", 'D', false, 1},         {'L', 3, "", 'D', false, 1},
-        {'P', 3, "", 'D', false, 1},         {'D', 3, "sent", 'D', true, 0},
-        {'D', 3, "failed", 'D', false, 1},   {'R', 3, "retry", 'D', false, 1},
-        {'U', 3, "unknown", 'D', false, 1},  {'S', 10, "", 'D', false, 1},
-        {'W', 10, "", 'D', false, 1},        {'L', 4, "", 'D', false, 1},
-        {'P', 4, "", 'D', false, 1},         {'D', 4, "failed", 'D', false, 1},
+        {'.', 3, "", 'D', false, 1},        {'S', 3, "", 'D', false, 1},
+        {'W', 3, "", 'D', false, 1},        {'L', 3, "", 'D', false, 1},
+        {'P', 3, "", 'D', false, 1},        {'D', 3, "sent", 'D', true, 0},
+        {'D', 3, "failed", 'D', false, 1},  {'R', 3, "retry", 'D', false, 1},
+        {'U', 3, "unknown", 'D', false, 1}, {'S', 10, "", 'D', false, 1},
+        {'W', 10, "", 'D', false, 1},       {'L', 4, "", 'D', false, 1},
+        {'P', 4, "", 'D', false, 1},        {'D', 4, "failed", 'D', false, 1},
         {'D', 4, "sent", 'D', true, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -121,13 +122,13 @@ TEST(sent_beats_everything)
 TEST(unknown_stops_a_job_unless_more_is_known)
 {
     static const struct row rows[] = {
-        {'.', 3, "", 'U', false, 1},         {'S', 3, "", 'U', false, 1},
-        {'S', 2, "", 'U', false, 1},         {'W', 3, "", 'U', false, 1},
-        {'W', 2, "", 'U', false, 1},         {'L', 3, "", 'U', false, 1},
-        {'P', 3, "", 'U', false, 1},         {'D', 3, "sent", 'D', true, 0},
-        {'D', 2, "failed", 'D', true, 0},    {'R', 3, "retry", 'R', true, 0},
-        {'U', 3, "unknown", 'U', true, 0},   {'S', 10, "", 'S', true, 0},
-        {'W', 4, "", 'W', true, 0},          {'L', 4, "", 'L', true, 0},
+        {'.', 3, "", 'U', false, 1},       {'S', 3, "", 'U', false, 1},
+        {'S', 2, "", 'U', false, 1},       {'W', 3, "", 'U', false, 1},
+        {'W', 2, "", 'U', false, 1},       {'L', 3, "", 'U', false, 1},
+        {'P', 3, "", 'U', false, 1},       {'D', 3, "sent", 'D', true, 0},
+        {'D', 2, "failed", 'D', true, 0},  {'R', 3, "retry", 'R', true, 0},
+        {'U', 3, "unknown", 'U', true, 0}, {'S', 10, "", 'S', true, 0},
+        {'W', 4, "", 'W', true, 0},        {'L', 4, "", 'L', true, 0},
         {'P', 4, "", 'P', true, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -138,7 +139,8 @@ TEST(unknown_stops_a_job_unless_more_is_known)
 TEST(tokens_are_raised_and_never_lowered)
 {
     rig_start(&r);
-    struct queue_permit job = {.lease = {.device = 17, .id = "j9", .gen = 1, .token = 500}, .row = 9};
+    struct queue_permit job = {.lease = {.device = 17, .id = "j9", .gen = 1, .token = 500},
+                               .row = 9};
     rig_reassert(&r, &job, REASSERT_SENT);
     job.lease.token = 20;
     rig_reassert(&r, &job, REASSERT_SENT);
@@ -148,12 +150,14 @@ TEST(tokens_are_raised_and_never_lowered)
     rig_stop(&r);
 }
 
-/* --- a flight whose entry is lost ------------------------------------------------------------------- */
+/* --- a flight whose entry is lost
+ * ------------------------------------------------------------------- */
 
 static struct queue_permit
 fly_without_entry(void)
 {
-    struct queue_permit job = {.lease = {.device = 17, .id = "j1", .gen = 3, .token = 40}, .row = 1};
+    struct queue_permit job = {.lease = {.device = 17, .id = "j1", .gen = 3, .token = 40},
+                               .row = 1};
     rig_start(&r);
     rig_reassert(&r, &job, REASSERT_FLYING);
     CHECK_INT(1, rig_field_num(&r, 17, "in_flight"));
@@ -203,24 +207,28 @@ TEST(an_evidence_of_a_flight_without_an_entry_ends_it)
     CHECK_STR("D 3 40 sent", rig_state(&r, 17, "j1"));
     rig_check_device(&r, 17);
     rig_settle(&r, 1);
-    CHECK_INT(0, redis_num(&r.server, "EXISTS pl:{p01}:d:17:ids pl:{p01}:d:17:jobs pl:{p01}:devices"));
+    CHECK_INT(0,
+              redis_num(&r.server, "EXISTS pl:{p01}:d:17:ids pl:{p01}:d:17:jobs pl:{p01}:devices"));
     rig_stop(&r);
 }
 
-/* --- who has told -------------------------------------------------------------------------------- */
+/* --- who has told --------------------------------------------------------------------------------
+ */
 
 TEST(a_worker_is_noted_with_its_last_records_while_the_partition_is_closed)
 {
     struct queue_meta m;
-    struct queue_permit jobs[2] = {{.lease = {.device = 17, .id = "j1", .gen = 1, .token = 1}, .row = 1},
-                                   {.lease = {.device = 21, .id = "j2", .gen = 1, .token = 1}, .row = 2}};
+    struct queue_permit jobs[2] = {
+        {.lease = {.device = 17, .id = "j1", .gen = 1, .token = 1}, .row = 1},
+        {.lease = {.device = 21, .id = "j2", .gen = 1, .token = 1}, .row = 2}};
     rig_start(&r);
     CHECK_STR("OK", redis_do(&r.server, "FLUSHALL"));
     queue_refresh(r.q, 1);
     queue_wait(r.q);
     struct queue_reassert x[2];
     for (int i = 0; i < 2; i++) {
-        x[i] = (struct queue_reassert){.lease = jobs[i].lease, .row = jobs[i].row, .state = REASSERT_SENT};
+        x[i] = (struct queue_reassert){
+            .lease = jobs[i].lease, .row = jobs[i].row, .state = REASSERT_SENT};
     }
     CHECK_RUN(ERR_NONE, &r, reassert, 1, RIG_LEASE_MS, NULL, "worker/a.1.b/1", x, 2);
     CHECK_RUN(ERR_NONE, &r, read_meta, 1, &m);

@@ -1,4 +1,5 @@
-/* begin, open, drop and swept: what happens when Redis restarts, forgets, or comes back from the past. */
+/* begin, open, drop and swept: what happens when Redis restarts, forgets, or comes back from the
+ * past. */
 #include "tests/harness/rig.h"
 
 #include <inttypes.h>
@@ -39,7 +40,8 @@ crash_and_restart(void)
     wait_for_link();
 }
 
-/* --- begin and open ------------------------------------------------------------------------------ */
+/* --- begin and open ------------------------------------------------------------------------------
+ */
 
 TEST(a_new_server_begins_with_closed_partitions)
 {
@@ -134,7 +136,8 @@ TEST(opening_twice_changes_nothing_and_a_doubt_stays_until_swept)
     rig_stop(&r);
 }
 
-/* --- drop ---------------------------------------------------------------------------------------- */
+/* --- drop ----------------------------------------------------------------------------------------
+ */
 
 /* Device 17 with a job in each state: j1 S, j2 W, j3 L, j4 P, j5 D, j6 R, j7 U. */
 static void
@@ -227,9 +230,11 @@ TEST(a_job_that_moved_on_is_not_dropped)
     rig_stop(&r);
 }
 
-/* --- stories ------------------------------------------------------------------------------------- */
+/* --- stories -------------------------------------------------------------------------------------
+ */
 
-/* A restart with all its data: waiting and given-back jobs go on, flights are known to their worker. */
+/* A restart with all its data: waiting and given-back jobs go on, flights are known to their
+ * worker. */
 TEST(after_a_restart_with_data_everything_goes_on)
 {
     static const char *const options[] = {"--appendonly", "yes", "--appendfsync", "always", NULL};
@@ -271,7 +276,8 @@ check_rebuilt(struct queue_permit *flying, const struct queue_permit *sent)
     rig_reassert(&r, sent, REASSERT_SENT);
     rig_open_all(&r);
     rig_check_device(&r, 17);
-    /* The sweep finds rows that Redis does not know, makes them pending, and producers claim them anew. */
+    /* The sweep finds rows that Redis does not know, makes them pending, and producers claim them
+     * anew. */
     CHECK_INT('P', rig_stage(&r, 17, "j1", 2));
     CHECK_INT('D', rig_stage(&r, 17, "j2", 2));
     CHECK_INT('S', rig_stage(&r, 17, "j3", 2));
@@ -288,7 +294,8 @@ check_rebuilt(struct queue_permit *flying, const struct queue_permit *sent)
     CHECK_INT(3, rig_results(&r, 1, x, 4));
     CHECK(strcmp(x[0].id, "j2") == 0 && strcmp(x[1].id, "j1") == 0 && strcmp(x[2].id, "j3") == 0);
     CHECK_RUN(ERR_NONE, &r, forget, 1, x, 3);
-    CHECK_INT(0, redis_num(&r.server, "EXISTS pl:{p01}:d:17:ids pl:{p01}:d:17:jobs pl:{p01}:devices"));
+    CHECK_INT(0,
+              redis_num(&r.server, "EXISTS pl:{p01}:d:17:ids pl:{p01}:d:17:jobs pl:{p01}:devices"));
 }
 
 static void
@@ -375,7 +382,8 @@ TEST(a_second_rollback_before_the_partition_is_open_is_seen)
     CHECK_STR("D 1 1 sent", rig_state(&r, 17, "j1"));
     crash_and_restart(); /* and that is lost again */
     CHECK_INT('W', *rig_state(&r, 17, "j1"));
-    CHECK_RUN(ERR_GONE, &r, open_partition, 1, first, false); /* by whoever had checked the first one */
+    CHECK_RUN(ERR_GONE, &r, open_partition, 1, first,
+              false); /* by whoever had checked the first one */
     CHECK_INT(PARTITION_CLOSED, queue_state(r.q, 1));
     rig_reassert(&r, &sent, REASSERT_SENT);
     rig_open_all(&r);

@@ -1,4 +1,5 @@
-/* steer and beat: what operators say to sources and devices, and who is alive; and what status shows. */
+/* steer and beat: what operators say to sources and devices, and who is alive; and what status
+ * shows. */
 #include "tests/harness/rig.h"
 
 #include <inttypes.h>
@@ -71,8 +72,9 @@ TEST(a_known_device_takes_its_new_configuration_at_once)
                                .quiet = "0 60 UTC"};
     CHECK_RUN(ERR_NONE, &r, steer_device, 17, &pace);
     static const char *const fields[][2] = {
-        {"config", "3"}, {"max_in_flight", "2"}, {"gap_min", "3"},  {"gap_max", "4"},     {"batch", "6"},
-        {"hour_cap", "8"}, {"batch_pause", "7"}, {"day_cap", "9"}, {"quiet", "0 60 UTC"}, {"paused", ""}};
+        {"config", "3"},       {"max_in_flight", "2"}, {"gap_min", "3"},     {"gap_max", "4"},
+        {"batch", "6"},        {"hour_cap", "8"},      {"batch_pause", "7"}, {"day_cap", "9"},
+        {"quiet", "0 60 UTC"}, {"paused", ""}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         CHECK_STR(fields[i][1], rig_field(&r, 17, fields[i][0]));
     }
@@ -151,7 +153,8 @@ TEST(the_largest_device_number_works)
     rig_stop(&r);
 }
 
-/* --- the fleet ------------------------------------------------------------------------------------- */
+/* --- the fleet
+ * ------------------------------------------------------------------------------------- */
 
 static int64_t
 silence(const struct queue_fleet *f, const char *name)
@@ -181,10 +184,12 @@ TEST(programs_hear_of_each_other)
     CHECK(silence(&f, "reaper/a.2.c/1") < 5000);
     CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", false, &f); /* back again */
     CHECK(silence(&f, "worker/a.1.b/1") < 5000);
-    (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " ctl/a.3.d/1", redis_now_ms(&r.server) - 599000);
+    (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " ctl/a.3.d/1",
+                   redis_now_ms(&r.server) - 599000);
     CHECK_RUN(ERR_NONE, &r, beat, NULL, false, &f);
     CHECK(silence(&f, "ctl/a.3.d/1") >= 599000);
-    (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " ctl/a.3.d/1", redis_now_ms(&r.server) - 600001);
+    (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " ctl/a.3.d/1",
+                   redis_now_ms(&r.server) - 600001);
     CHECK_RUN(ERR_NONE, &r, beat, NULL, false, NULL);
     CHECK_INT(2, redis_num(&r.server, "ZCARD pl:fleet"));
     CHECK_STR("OK", redis_do(&r.server, "CONFIG SET maxmemory 1"));
@@ -197,7 +202,8 @@ TEST(a_large_fleet_is_cut_not_overrun)
     static struct queue_fleet f;
     rig_start(&r);
     for (int i = 0; i < 300; i++) {
-        (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " worker/host-%d.1.a/1", redis_now_ms(&r.server), i);
+        (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " worker/host-%d.1.a/1",
+                       redis_now_ms(&r.server), i);
     }
     CHECK_RUN(ERR_NONE, &r, beat, NULL, false, &f);
     CHECK_INT(sizeof f.members / sizeof *f.members, f.n);

@@ -136,7 +136,7 @@ TEST(healthz_says_whether_the_loop_turns)
     check_reply(503, "the loop has not turned yet\n", get("/healthz"));
     health_tick();
     check_reply(200, "ok\n", get("/healthz"));
-    now_us += 10000 * 1000;
+    now_us += 10000000;
     check_reply(200, "ok\n", get("/healthz"));
     now_us += 1000;
     check_reply(503, "the loop has not turned for 10001 ms\n", get("/healthz"));
@@ -232,7 +232,7 @@ listening_port(void)
     for (int fd = 3; fd < 256; fd++) {
         int listening = 0;
         socklen_t n = sizeof listening;
-        struct sockaddr_in6 a; /* its port lies where IPv4's does */
+        struct sockaddr_in6 a = {0}; /* its port lies where IPv4's does */
         socklen_t size = sizeof a;
         void *any = &a;
         if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening &&

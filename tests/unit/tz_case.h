@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <time.h>
 
+static const int64_t hour = 3600, day = 86400;
+
 static struct tz *
 load(const char *name)
 {

@@ -14,13 +14,13 @@ put(struct buf *b, int64_t v, int size)
 }
 
 struct parts {
-    char version;
     int isut, isstd, leap, time, type, chars; /* as the header says */
-    int64_t at[4];
-    unsigned char index[4];
     int32_t offset[2];
+    int64_t at[4];
+    const char *footer; /* with its line feeds, or NULL */
+    unsigned char index[4];
     unsigned char is_dst, name_at; /* of the first type */
-    const char *footer;            /* with its line feeds, or NULL */
+    char version;
 };
 static const struct parts sound = {.version = '2',
                                    .time = 2,
@@ -196,7 +196,7 @@ TEST(footers_agree_with_the_c_library)
     for (size_t i = 0; i < sizeof footers / sizeof *footers; i++) {
         struct tz *z;
         CHECK_OK(parse_footer(footers[i], &z, e));
-        int changes = compare(footers[i], z, footers[i], 6 * 3600);
+        int changes = compare(footers[i], z, footers[i], 6 * hour);
         CHECK_INT(strchr(footers[i], ',') != NULL, changes > 170);
         tz_free(z);
     }
@@ -204,7 +204,7 @@ TEST(footers_agree_with_the_c_library)
 
 TEST(rules_repeat_every_400_years)
 {
-    static const int64_t cycle = INT64_C(146097) * 86400;
+    const int64_t cycle = 146097 * day;
     struct tz *z;
     CHECK_OK(parse_footer("EST5EDT,M3.2.0,M11.1.0", &z, e));
     for (int round = 0; round < 20000; round++) {
@@ -222,8 +222,8 @@ TEST(daylight_saving_may_last_all_year)
     struct tz *z;
     CHECK_OK(parse_footer("EST5EDT,0/0,J365/25", &z, e));
     for (int64_t s = at("2020-12-20 00:00"); s < at("2022-01-10 00:00"); s += 1800) {
-        CHECK_INT(-4 * 3600, tz_offset_at(z, s));
-        CHECK_INT(s + 4 * 3600, tz_local_to_utc(z, s));
+        CHECK_INT(-4 * hour, tz_offset_at(z, s));
+        CHECK_INT(s + 4 * hour, tz_local_to_utc(z, s));
     }
     tz_free(z);
 }

@@ -123,7 +123,7 @@ TEST(some_zones_agree_with_the_c_library_hour_by_hour)
     };
     for (size_t i = 0; i < sizeof zones / sizeof *zones; i++) {
         struct tz *z = load(zones[i].zone);
-        int changes = compare(zones[i].zone, z, zones[i].zone, 3 * 3600);
+        int changes = compare(zones[i].zone, z, zones[i].zone, 3 * hour);
         if (changes < zones[i].min_changes) {
             t_fail(__FILE__, __LINE__, "%s changes only %d times: is tzdata installed?",
                    zones[i].zone, changes);
@@ -141,7 +141,7 @@ TEST(all_zones_agree_with_the_c_library)
     while (fgets(line, sizeof line, f)) {
         if (line[0] != '#' && sscanf(line, "%*s %*s %63s", zone) == 1) {
             struct tz *z = load(zone);
-            (void)compare(zone, z, zone, 5 * 86400);
+            (void)compare(zone, z, zone, 5 * day);
             tz_free(z);
             n++;
         }
