@@ -305,6 +305,14 @@ stuck(struct audit *a, struct err *e)
                      "m.user_id = ",
                      " ORDER BY m.processing_started_at, m.id", e) &&
            audit_devices(a, false, e) && find_unended(a, e) &&
+           find_rows(
+               a, "ended-early",
+               "SELECT 0, c.name, 'is marked as ended and has messages that are not' FROM "
+               "campaigns c WHERE c.user_id = ",
+               " AND c.finished_at IS NOT NULL AND EXISTS (SELECT 1 FROM broadcast_messages m "
+               "WHERE m.campaign_id = c.id AND m.status IN ('pending', 'processing', "
+               "'queued'))",
+               e) &&
            find_rows(a, "unsteered",
                      "SELECT 0, c.name, CONCAT('is ', c.status, ', but Redis was told ', "
                      "c.steered) FROM campaigns c "

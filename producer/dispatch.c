@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEVICES_A_PASS = 500, FULL_REST_MS = 2000, EMPTY_REST_MS = 1000 };
+enum { DEVICES_A_PASS = 100, FEED_MS = 15000, FULL_REST_MS = 2000, EMPTY_REST_MS = 1000 };
 
 /* --- resting devices
  * ----------------------------------------------------------------------------------- */
@@ -42,13 +42,11 @@ rest(struct producer *p, uint64_t device, int64_t ms)
 static void
 targets_done(struct pass *x)
 {
-    for (size_t i = 0; i < x->n_targets; i++) {
+    for (size_t i = 0; i < x->n_fed; i++) {
         free(x->targets[i].sender);
         free(x->targets[i].sender_ref);
     }
     free(x->targets);
-    x->targets = NULL;
-    x->n_targets = 0;
 }
 
 static bool
@@ -70,7 +68,7 @@ read_targets(struct pass *x, const uint64_t *devices, size_t n, struct err *e)
     }
     x->targets = xcalloc((size_t)r.count, sizeof *x->targets);
     while (rows_next(&r)) {
-        struct target *t = &x->targets[x->n_targets++];
+        struct target *t = &x->targets[x->n_fed++];
         t->device = rows_uint(&r, 0);
         t->sender = xstrdup(rows_str(&r, 1));
         t->sender_ref = xstrdup(rows_str(&r, 2));
@@ -95,16 +93,16 @@ on_probe(void *arg, const struct err *e)
     c->failed = e != NULL;
 }
 
-/* One pipelined call a partition asks for the depth of all targets. */
+/* One pipelined call a partition takes the feeder leases of all targets and reads their depth, or
+ * (ms = 0) gives the leases back.  A producer that dies leaves them to end by themselves. */
 static void
-read_rooms(struct pass *x)
+feed(struct pass *x, int64_t ms)
 {
     struct queue *q = x->p->q;
-    unsigned n_partitions = queue_partitions(q);
-    struct probe_call **open = xcalloc(n_partitions, sizeof *open);
-    struct probe_call **calls = xcalloc(x->n_targets, sizeof *calls);
+    struct probe_call **open = xcalloc(queue_partitions(q), sizeof *open);
+    struct probe_call **calls = xcalloc(x->n_fed, sizeof *calls);
     size_t n_calls = 0;
-    for (size_t i = 0; i < x->n_targets; i++) {
+    for (size_t i = 0; i < x->n_fed; i++) {
         unsigned p = queue_partition(q, x->targets[i].device);
         if (!open[p] || open[p]->n == QUEUE_BATCH_MAX) {
             open[p] = xcalloc(1, sizeof **open);
@@ -115,13 +113,13 @@ read_rooms(struct pass *x)
         open[p]->index[open[p]->n++] = i;
     }
     for (size_t k = 0; k < n_calls; k++) {
-        queue_probe(q, calls[k]->partition, false, calls[k]->devices, calls[k]->n, NULL, 0,
-                    on_probe, calls[k]);
+        queue_feed(q, calls[k]->partition, x->p->name, ms, calls[k]->devices, calls[k]->n, on_probe,
+                   calls[k]);
     }
     queue_wait(q);
     for (size_t k = 0; k < n_calls; k++) {
         struct probe_call *c = calls[k];
-        for (size_t i = 0; i < c->n; i++) {
+        for (size_t i = 0; ms > 0 && i < c->n; i++) {
             x->targets[c->index[i]].room =
                 plan_room(x->p->s->window, c->devices[i].known, c->devices[i].paused, !c->failed);
         }
@@ -131,30 +129,22 @@ read_rooms(struct pass *x)
     free(open);
 }
 
-/* Targets without room leave the pass. */
+/* Targets with room come first, in their order; the others rest. */
 static void
-keep_roomy(struct pass *x)
+order_by_room(struct pass *x)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < x->n_targets; i++) {
+    for (size_t i = 0; i < x->n_fed; i++) {
         if (x->targets[i].room > 0) {
-            struct target t = x->targets[kept];
-            x->targets[kept] = x->targets[i];
+            struct target t = x->targets[x->n_targets];
+            x->targets[x->n_targets++] = x->targets[i];
             x->targets[i] = t;
-            kept++;
         } else {
             rest(x->p, x->targets[i].device, FULL_REST_MS);
         }
     }
-    for (size_t i = kept; i < x->n_targets; i++) {
-        free(x->targets[i].sender);
-        free(x->targets[i].sender_ref);
-    }
-    x->n_targets = kept;
 }
 
-/* --- the pass
- * ------------------------------------------------------------------------------------------ */
+/* --- the pass -------------------------------------------------------------------------------- */
 
 static bool
 claim_and_push(struct pass *x, struct target *targets, size_t n, const char *paused, struct err *e)
@@ -213,9 +203,10 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jo
     }
     bool ok = read_targets(&x, devices, n, e);
     if (ok) {
-        read_rooms(&x);
-        keep_roomy(&x);
+        feed(&x, FEED_MS);
+        order_by_room(&x);
         ok = claim_all(&x, e);
+        feed(&x, 0);
     }
     *ret_jobs += x.jobs;
     metric_add(&producer_metrics[M_JOBS], (int64_t)x.jobs);
@@ -246,7 +237,9 @@ dispatch_hungry(struct producer *p, uint64_t *ret_jobs, struct err *e)
     uint64_t *devices = xcalloc((size_t)n_partitions * QUEUE_BATCH_MAX, sizeof *devices);
     size_t n = 0;
     for (unsigned i = 0; i < n_partitions; i++) {
-        queue_hungry(p->q, i, &h[i], NULL, NULL);
+        if (p->prefers[i]) {
+            queue_hungry(p->q, i, &h[i], NULL, NULL);
+        }
     }
     queue_wait(p->q);
     for (unsigned i = 0; i < n_partitions; i++) {
@@ -260,7 +253,7 @@ dispatch_hungry(struct producer *p, uint64_t *ret_jobs, struct err *e)
 }
 
 bool
-dispatch_sweep(struct producer *p, uint64_t *ret_jobs, struct err *e)
+dispatch_sweep(struct producer *p, bool all, uint64_t *ret_jobs, struct err *e)
 {
     struct rows r;
     if (!store_queryf(
@@ -275,7 +268,7 @@ dispatch_sweep(struct producer *p, uint64_t *ret_jobs, struct err *e)
     metric_set(&producer_metrics[M_BACKLOG], (int64_t)r.count);
     while (rows_next(&r)) {
         uint64_t device = rows_uint(&r, 0);
-        if (!rests(p, device)) {
+        if (!rests(p, device) && (all || p->prefers[queue_partition(p->q, device)])) {
             devices[n++] = device;
         }
     }

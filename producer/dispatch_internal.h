@@ -29,7 +29,8 @@ struct template
 struct pass {
     struct producer *p;
     struct target *targets;
-    size_t n_targets;
+    size_t n_targets; /* that have room */
+    size_t n_fed;     /* all whose feeder lease was asked for: those with room come first */
     struct template *templates;
     size_t n_templates, cap_templates;
     struct queue_push *items;

@@ -22,7 +22,7 @@ enum row_fate plan_fate(char stage_answer);
 /* The next wait between two sweeps: the shortest after a sweep that found work, then doubling. */
 int64_t plan_interval(bool found, int64_t last_ms, int64_t min_ms, int64_t max_ms);
 
-/* Takes devices off the list from *at on until their rooms add up to batch; returns how many.  At
+/* Takes devices off the list from at on until their rooms add up to batch; returns how many.  At
  * least one device is taken while there is any, and its room is cut to batch. */
 size_t plan_claim(int64_t *rooms, size_t n, size_t at, int64_t batch);
 

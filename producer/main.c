@@ -4,12 +4,14 @@
 #include "shared/conf.h"
 #include "shared/http_server.h"
 #include "shared/log.h"
+#include "shared/rank.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <ev.h>
 
-enum { IDLE_MS = 100 };
+enum { IDLE_MS = 100, SILENT_MS = 3000, FULL_SWEEP_MS = 5000 };
 
 #define KEY(member) offsetof(struct settings, member)
 static const struct conf_key keys[] = {
@@ -40,6 +42,8 @@ cycle(void *arg, bool *work, struct err *e)
     uint64_t rows = 0, jobs = 0;
     if (program_due(&p->next_beat, 1000)) {
         queue_beat(p->q, p->name, false, &p->fleet, NULL, NULL);
+        queue_wait(p->q);
+        (void)rank_partitions(&p->fleet, p->name, SILENT_MS, queue_partitions(p->q), p->prefers);
     }
     if (program_due(&p->next_steer, p->s->steer_interval) && !steer_tick(p, e)) {
         return err_wrap(e, "steer");
@@ -61,7 +65,7 @@ cycle(void *arg, bool *work, struct err *e)
     }
     if (clock_mono_ms() >= p->next_sweep) {
         uint64_t swept = 0;
-        if (!dispatch_sweep(p, &swept, e)) {
+        if (!dispatch_sweep(p, program_due(&p->next_full, FULL_SWEEP_MS), &swept, e)) {
             return err_wrap(e, "sweep");
         }
         p->sweep_ms = plan_interval(swept > 0, p->sweep_ms, p->s->poll_min, p->s->poll_max);
@@ -79,6 +83,7 @@ set_up(struct producer *p, struct err *e)
     struct settings *s = p->s;
     struct queue_config qc = program_queue(&s->program, p->name);
     struct queue_events events = {program_on_link, NULL, p};
+    p->prefers = xcalloc((size_t)s->program.partitions, sizeof *p->prefers);
     return program_store(&s->mysql, (int)s->dialect, &p->db, e) &&
            queue_open(p->loop, &qc, &events, &p->q, e);
 }
@@ -113,6 +118,7 @@ main(int argc, char **argv)
             &producer_metrics[M_DEADLOCKS], &producer_metrics[M_STATEMENTS]};
         code = program_run(p.loop, p.q, p.db, p.name, IDLE_MS, &gauges, cycle, &p);
     }
+    free(p.prefers);
     queue_close(p.q);
     store_close(p.db);
     http_server_stop(http);

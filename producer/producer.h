@@ -31,7 +31,8 @@ struct producer {
     char name[QUEUE_NAME_SIZE];
     uint64_t claims; /* numbers the claim tokens */
     struct queue_fleet fleet;
-    int64_t sweep_ms, next_sweep, next_steer, next_beat, next_expire, next_campaign;
+    bool *prefers; /* by partition: whose devices are ours to look at first */
+    int64_t sweep_ms, next_sweep, next_steer, next_beat, next_expire, next_campaign, next_full;
     struct resting { /* devices found full or empty: not looked at again before */
         uint64_t device;
         int64_t until;
@@ -46,8 +47,8 @@ MUST_USE bool campaign_tick(struct producer *p, uint64_t *ret_rows, struct err *
  * ------------------------------------------------------- */
 /* Devices that told Redis that they are below half their window. */
 MUST_USE bool dispatch_hungry(struct producer *p, uint64_t *ret_jobs, struct err *e);
-/* All devices with due rows. */
-MUST_USE bool dispatch_sweep(struct producer *p, uint64_t *ret_jobs, struct err *e);
+/* All devices with due rows; those of other producers' partitions only if `all`. */
+MUST_USE bool dispatch_sweep(struct producer *p, bool all, uint64_t *ret_jobs, struct err *e);
 
 /* --- steer.c
  * ------------------------------------------------------------------------------------------- */

@@ -99,6 +99,7 @@ struct progress {
     uint64_t id;
     uint64_t count[7]; /* by enum row_status */
     bool deciding;     /* an unknown row still has its policy to come */
+    bool whole;        /* before the count: the audience was complete, or will not grow any more */
 };
 
 static bool
@@ -132,7 +133,9 @@ count_rows(struct reaper *r, struct progress *p, struct err *e)
     return true;
 }
 
-/* Finished only when the terminal states add up to the whole audience. */
+/* Finished only when the terminal states add up to the whole audience.  Whether the audience is
+ * whole was read before the count, and open rows are looked for once more in the very statement
+ * that ends the campaign. */
 static bool
 write_progress(struct reaper *r, const struct progress *p, struct err *e)
 {
@@ -140,11 +143,13 @@ write_progress(struct reaper *r, const struct progress *p, struct err *e)
              ended = 0;
     uint64_t final =
         p->count[ROW_SENT] + p->count[ROW_FAILED] + p->count[ROW_SKIPPED] + p->count[ROW_UNKNOWN];
+    if (!p->whole) {
+        return true;
+    }
     if (!store_execf(r->db, NULL, e,
                      "UPDATE campaigns SET total = %" PRIu64 ", n_pending = %" PRIu64
                      ", n_sent = %" PRIu64 ", n_failed = %" PRIu64 ", n_skipped = %" PRIu64
-                     ", n_unknown = %" PRIu64 ", counted_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
-                     " AND (expanded_at IS NOT NULL OR status = 'cancelled')",
+                     ", n_unknown = %" PRIu64 ", counted_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64,
                      open + final, open, p->count[ROW_SENT], p->count[ROW_FAILED],
                      p->count[ROW_SKIPPED], p->count[ROW_UNKNOWN], p->id)) {
         return false;
@@ -154,12 +159,13 @@ write_progress(struct reaper *r, const struct progress *p, struct err *e)
     }
     if (!store_execf(
             r->db, &ended, e,
-            "UPDATE campaigns SET status = IF(status = 'running', 'finished', status), finished_at "
-            "= UTC_TIMESTAMP(3), "
-            "updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
-            " AND finished_at IS NULL AND total = %" PRIu64
-            " AND ((status = 'running' AND expanded_at IS NOT NULL) OR status = 'cancelled')",
-            p->id, final)) {
+            "UPDATE campaigns SET status = IF(status = 'running', 'finished', status), "
+            "finished_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
+            " AND finished_at IS NULL AND ((status = 'running' AND expanded_at IS NOT NULL) OR "
+            "status = "
+            "'cancelled') AND NOT EXISTS (SELECT 1 FROM broadcast_messages m WHERE m.campaign_id = "
+            "%" PRIu64 " AND m.status IN ('pending', 'processing', 'queued'))",
+            p->id, p->id)) {
         return false;
     }
     if (ended) {
@@ -182,7 +188,7 @@ progress_pass(struct reaper *r, struct err *e)
         return false;
     }
     while (ok && rows_next(&rows) && !program_stopping) {
-        struct progress p = {.id = rows_uint(&rows, 0)};
+        struct progress p = {.id = rows_uint(&rows, 0), .whole = rows_int(&rows, 1)};
         ok = count_rows(r, &p, e) && write_progress(r, &p, e);
     }
     rows_done(&rows);

@@ -10,7 +10,7 @@ struct reclaim_watch {
     struct seen {
         struct queue_expired lease;
         int64_t since_ms;
-    } seen[QUEUE_BATCH_MAX];
+    } seen[];
 };
 
 static const struct seen *
@@ -29,9 +29,9 @@ size_t
 reclaim_plan(struct reclaim_watch **watch, const struct queue_expired *found, size_t n,
              int64_t now_ms, int64_t confirm_ms, struct queue_expired *end)
 {
-    struct reclaim_watch *next = n ? xcalloc(1, sizeof *next) : NULL;
+    struct reclaim_watch *next = n ? xcalloc(1, sizeof *next + n * sizeof *next->seen) : NULL;
     size_t n_end = 0;
-    for (size_t i = 0; i < n && i < QUEUE_BATCH_MAX; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct seen *s = find(*watch, &found[i]);
         int64_t since = s ? s->since_ms : now_ms;
         if (now_ms - since >= confirm_ms) {

@@ -148,14 +148,16 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
     return true;
 }
 
+/* An attempt has one outcome: what calls it unknown is out of date once that has been written. */
 static bool
 was_applied(struct store *db, struct entry *x, struct err *e)
 {
     struct rows r;
     if (!store_queryf(db, &r, e,
                       "SELECT id FROM message_events WHERE message_id = %" PRIu64
-                      " AND gen = %u AND token = %" PRIu64 " AND event = 'unknown'",
-                      x->row.id, x->r.gen, x->r.token)) {
+                      " AND gen = %u AND token = %" PRIu64
+                      " AND event IN ('sent', 'failed', 'retry', 'deferred', %s)",
+                      x->row.id, x->r.gen, x->r.token, x->r.kind)) {
         return false;
     }
     x->row.applied = r.count > 0;
@@ -181,8 +183,7 @@ decide(struct store *db, struct batch *b, struct err *e)
             x->row.deferrals = before->deferrals;
             x->row.unknowns = before->unknowns;
         }
-        if (strcmp(x->r.kind, "unknown") == 0 && x->row.status == ROW_PENDING &&
-            !was_applied(db, x, e)) {
+        if (settle_asks(&x->row, &x->r) && !was_applied(db, x, e)) {
             return false;
         }
         x->a = settle_plan(&x->row, &x->r, &b->reaper->rules, random_u64());

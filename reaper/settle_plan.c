@@ -65,6 +65,28 @@ become_unknown(struct settle_action *a, const struct ledger_row *row,
     a->decide_in_ms = row->policy == POLICY_HOLD ? -1 : rules->resend_after_ms;
 }
 
+static bool
+waits(const struct ledger_row *row)
+{
+    return row->status == ROW_QUEUED || row->status == ROW_PROCESSING;
+}
+
+static bool
+resolves(const struct ledger_row *row, const struct queue_result *r)
+{
+    return row->status == ROW_UNKNOWN && row->gen == r->gen && row->unknowns > 0;
+}
+
+bool
+settle_asks(const struct ledger_row *row, const struct queue_result *r)
+{
+    if (is(r, "unknown")) {
+        return (row->status == ROW_PENDING && row->gen >= r->gen) ||
+               (waits(row) && row->gen > r->gen);
+    }
+    return !is(r, "sent") && r->late && resolves(row, r);
+}
+
 struct settle_action
 settle_plan(const struct ledger_row *row, const struct queue_result *r,
             const struct settle_rules *rules, uint64_t random)
@@ -79,31 +101,32 @@ settle_plan(const struct ledger_row *row, const struct queue_result *r,
         .decide_in_ms = -1,
     };
     const struct settle_action nothing = {.change = false};
-    bool waits = row->status == ROW_QUEUED || row->status == ROW_PROCESSING;
-    bool resolves = row->status == ROW_UNKNOWN && row->gen == r->gen && row->unknowns > 0;
     if (is(r, "sent")) {
         if (row->status == ROW_SENT) {
             return nothing;
         }
         a.status = ROW_SENT;
-        if (resolves) {
+        if (resolves(row, r)) {
             a.unknowns--;
         } else {
             a.attempt++;
         }
         return a;
     }
+    if (row->applied) {
+        return nothing;
+    }
     if (is(r, "unknown")) {
-        if (!(waits || row->status == ROW_PENDING) || row->gen < r->gen || row->applied) {
+        if (!(waits(row) || row->status == ROW_PENDING) || row->gen < r->gen) {
             return nothing;
         }
         become_unknown(&a, row, rules);
         return a;
     }
-    if (row->gen != r->gen || !(waits || (r->late && resolves))) {
+    if (row->gen != r->gen || !(waits(row) || (r->late && resolves(row, r)))) {
         return nothing;
     }
-    if (resolves) {
+    if (resolves(row, r)) {
         a.unknowns--;
         a.attempt -= a.attempt > 0;
     }

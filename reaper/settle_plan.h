@@ -31,7 +31,8 @@ struct ledger_row {
     uint32_t attempt, deferrals, unknowns;
     uint32_t max_attempts;
     enum unknown_policy policy;
-    bool applied; /* this very result was applied before (asked only where the row cannot tell) */
+    bool applied; /* this attempt's outcome, or this very result, was applied before: see
+                     settle_asks */
 };
 
 struct settle_rules {
@@ -48,8 +49,12 @@ struct settle_action {
     enum row_status status;
     uint32_t attempt, deferrals, unknowns;
     int64_t due_in_ms;    /* pending: scheduled_at = now + this; -1 = leave scheduled_at */
-    int64_t decide_in_ms; /* unknown: when the policy acts; -1 = never */
+    int64_t decide_in_ms; /* unknown: when the policy acts; -1 = never, so after a refusal */
 };
+
+/* Whether `applied` must be known: results may come again, and status and gen cannot tell where the
+ * row has gone on since, or stays unknown because another attempt is open. */
+bool settle_asks(const struct ledger_row *row, const struct queue_result *r);
 
 /* Rules: "sent" dominates, whatever gen or status.  "unknown" is taken for a row that is not final,
  * from its gen on.  Everything else needs the row's very gen and a row that waits for it (queued or

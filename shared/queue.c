@@ -24,8 +24,9 @@ void
 key_device(const struct queue *q, struct redis_cmd *c, uint64_t device, enum device_key which)
 {
     unsigned p = queue_partition(q, device);
-    const char *suffix = which == KEY_JOBS ? ":jobs" : which == KEY_IDS ? ":ids" : "";
-    redis_cmd_key(c, "%s:{p%02u}:d:%" PRIu64 "%s", q->prefix, p, device, suffix);
+    static const char *const suffix[] = {
+        [KEY_JOBS] = ":jobs", [KEY_DEVICE] = "", [KEY_IDS] = ":ids", [KEY_FEEDER] = ":feeder"};
+    redis_cmd_key(c, "%s:{p%02u}:d:%" PRIu64 "%s", q->prefix, p, device, suffix[which]);
 }
 
 /* --- calls

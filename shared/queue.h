@@ -232,13 +232,19 @@ struct queue_probe_job {
 struct queue_probe_device {
     uint64_t device;
     int64_t known, waiting;
-    bool paused;
+    bool paused; /* not to be fed: paused, or (queue_feed) another producer is at it */
 };
 /* Jobs sorted by device; devices[] gets one line for each device in order of first appearance (jobs
  * may be empty for a pure depth probe: then the devices are the input). */
 void queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device *devices,
                  size_t n_devices, struct queue_probe_job *jobs, size_t n_jobs, queue_done *done,
                  void *arg);
+
+/* Takes the devices' feeder leases for ms and reads their depth; ms = 0 gives them back.  A device
+ * that another producer is feeding comes back as paused: one producer at a time keeps a device's
+ * order. */
+void queue_feed(struct queue *q, unsigned p, const char *producer, int64_t ms,
+                struct queue_probe_device *devices, size_t n_devices, queue_done *done, void *arg);
 
 /* fixed counts what was put right. */
 void queue_repair(struct queue *q, unsigned p, uint64_t device, int64_t lease_ms, int64_t *fixed,

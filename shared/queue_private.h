@@ -51,7 +51,7 @@ struct call {
 };
 
 /* Key names: the only place where they are made. */
-enum device_key { KEY_JOBS = 1, KEY_DEVICE = 2, KEY_IDS = 4 };
+enum device_key { KEY_JOBS, KEY_DEVICE, KEY_IDS, KEY_FEEDER };
 void key_partition(const struct queue *q, struct redis_cmd *c, unsigned p, const char *what);
 void key_device(const struct queue *q, struct redis_cmd *c, uint64_t device, enum device_key which);
 

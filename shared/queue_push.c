@@ -189,22 +189,25 @@ parse_probe(struct call *c, const struct redis_value *v)
     return true;
 }
 
-void
-queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device *devices,
-            size_t n_devices, struct queue_probe_job *jobs, size_t n_jobs, queue_done *done,
-            void *arg)
+static void
+send_probe(struct queue *q, unsigned p, const char *mode, const char *producer, int64_t ms,
+           struct probe probe, struct queue_probe_job *jobs, size_t n_jobs, queue_done *done,
+           void *arg)
 {
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "probe", p);
-    for (size_t d = 0; d < n_devices; d++) {
-        key_device(q, &c, devices[d].device, KEY_IDS);
-        key_device(q, &c, devices[d].device, KEY_JOBS);
-        key_device(q, &c, devices[d].device, KEY_DEVICE);
+    for (size_t d = 0; d < probe.n_devices; d++) {
+        key_device(q, &c, probe.devices[d].device, KEY_IDS);
+        key_device(q, &c, probe.devices[d].device, KEY_JOBS);
+        key_device(q, &c, probe.devices[d].device, KEY_DEVICE);
+        key_device(q, &c, probe.devices[d].device, KEY_FEEDER);
     }
     verb_args(q, &c, p);
-    redis_cmd_str(&c, unstage ? "unstage" : "look");
-    for (size_t d = 0, i = 0; d < n_devices; d++) {
-        size_t to = probe_run(jobs, n_jobs, i, devices[d].device);
+    redis_cmd_str(&c, mode);
+    redis_cmd_str(&c, producer);
+    redis_cmd_int(&c, ms);
+    for (size_t d = 0, i = 0; d < probe.n_devices; d++) {
+        size_t to = probe_run(jobs, n_jobs, i, probe.devices[d].device);
         redis_cmd_int(&c, (int64_t)(to - i));
         for (; i < to; i++) {
             redis_cmd_str(&c, jobs[i].id);
@@ -212,8 +215,25 @@ queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device
         }
     }
     struct call call = call_make(q, p, jobs, n_jobs, parse_probe, done, arg);
-    struct probe *probe = xcalloc(1, sizeof *probe);
-    *probe = (struct probe){devices, n_devices};
-    call.extra = probe;
+    struct probe *extra = xcalloc(1, sizeof *extra);
+    *extra = probe;
+    call.extra = extra;
     call_send(&call, &c, true);
+}
+
+void
+queue_probe(struct queue *q, unsigned p, bool unstage, struct queue_probe_device *devices,
+            size_t n_devices, struct queue_probe_job *jobs, size_t n_jobs, queue_done *done,
+            void *arg)
+{
+    struct probe probe = {devices, n_devices};
+    send_probe(q, p, unstage ? "unstage" : "look", "", 0, probe, jobs, n_jobs, done, arg);
+}
+
+void
+queue_feed(struct queue *q, unsigned p, const char *producer, int64_t ms,
+           struct queue_probe_device *devices, size_t n_devices, queue_done *done, void *arg)
+{
+    struct probe probe = {devices, n_devices};
+    send_probe(q, p, ms > 0 ? "feed" : "unfeed", producer, ms, probe, NULL, 0, done, arg);
 }

@@ -28,7 +28,7 @@ RANK = [
     {"job", "render", "csv", "script", "http_server"},
     {"redis", "store"},
     {"queue", "queue_private", "queue_push", "queue_deliver", "queue_keep", "migrate", "device"},
-    {"program"},
+    {"program", "program_blocking", "rank"},
 ]
 # No I/O and no clock of their own: what they include must not have any either.
 PURE = r"(\w+_plan|pace|render|backoff|job|tz|phone|csv)\.[ch]$"

@@ -1,28 +1,13 @@
 #include "shared/backoff.h"
 #include "shared/clock.h"
 #include "shared/fault.h"
+#include "shared/rank.h"
 #include "worker/worker.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
-enum { OVERDUE_MS = 1000, BARREN_MS = 50 };
-
-size_t
-claim_rank(const char *const *names, size_t n, unsigned p)
-{
-    size_t best = 0;
-    uint64_t best_hash = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t h = XXH64(names[i], strlen(names[i]), p);
-        if (i == 0 || h > best_hash) {
-            best = i;
-            best_hash = h;
-        }
-    }
-    return best;
-}
+enum { OVERDUE_MS = 1000, BARREN_MS = 50, SILENT_MS = 3000 };
 
 /* Never longer than poll_max; others' partitions are only looked after, once in poll_max for the
  * whole fleet. */
@@ -153,26 +138,16 @@ claim_room(struct worker *w)
 void
 claim_prefer(struct worker *w)
 {
-    const char *names[256];
-    size_t n = 0, self = 0;
-    for (size_t i = 0; i < w->fleet.n && n < 255; i++) {
-        const struct queue_member *m = &w->fleet.members[i];
-        if (strncmp(m->name, "worker/", 7) == 0 && m->silent_ms < 5000 &&
-            strcmp(m->name, w->name) != 0) {
-            names[n++] = m->name;
-        }
-    }
-    self = n;
-    names[n++] = w->name;
-    w->n_workers = (unsigned)n;
+    bool *prefers = xcalloc(w->n_parts, sizeof *prefers);
+    w->n_workers = (unsigned)rank_partitions(&w->fleet, w->name, SILENT_MS, w->n_parts, prefers);
     for (unsigned p = 0; p < w->n_parts; p++) {
-        bool preferred = claim_rank(names, n, p) == self;
-        if (preferred && !w->parts[p].preferred) {
-            w->parts[p].preferred = true;
+        bool gained = prefers[p] && !w->parts[p].preferred;
+        w->parts[p].preferred = prefers[p];
+        if (gained) {
             claim_kick(&w->parts[p]);
         }
-        w->parts[p].preferred = preferred;
     }
+    free(prefers);
 }
 
 static void

@@ -15,11 +15,12 @@
 #include <xxhash.h>
 
 enum { FILES_MAX = 256, NAMES_MAX = 8 };
-static const char magic[8] = "PLJRNL1";
+static const char magic[8] = "PLJRNL2";
 
 struct header {
     char magic[8];
     uint64_t records;
+    uint64_t next;    /* the oldest record */
     uint32_t process; /* raised at each opening */
     uint32_t n_names;
     char names[NAMES_MAX][QUEUE_NAME_SIZE];
@@ -30,7 +31,7 @@ struct journal {
     size_t bytes;
     struct header *head;
     struct journal_record *records;
-    size_t n, next;
+    size_t n;
 };
 
 static uint64_t
@@ -46,9 +47,8 @@ map(struct journal *j, size_t records, const char *path, struct err *e)
     struct header old = {0};
     if (j->fd >= 0 && fstat(j->fd, &st) == 0 && st.st_size >= (off_t)sizeof old &&
         pread(j->fd, &old, sizeof old, 0) == (ssize_t)sizeof old &&
-        memcmp(old.magic, magic, sizeof magic) == 0 &&
-        (uint64_t)st.st_size >= sizeof old + old.records * sizeof(struct journal_record) &&
-        old.records > 0) {
+        memcmp(old.magic, magic, sizeof magic) == 0 && old.records > 0 &&
+        old.records <= ((uint64_t)st.st_size - sizeof old) / sizeof(struct journal_record)) {
         records =
             (size_t)old.records; /* an older journal keeps its size: its records must be told */
     }
@@ -80,8 +80,11 @@ greet(struct journal *j, const char *name)
     struct header *h = j->head;
     if (memcmp(h->magic, magic, sizeof magic) != 0) {
         memset(h, 0, j->bytes);
-        h->records = j->n;
         memcpy(h->magic, magic, sizeof magic);
+    }
+    h->records = j->n;
+    if (h->next >= j->n) {
+        h->next = 0;
     }
     h->process++;
     if (h->n_names >= NAMES_MAX) {
@@ -147,7 +150,7 @@ size_t
 journal_permit(struct journal *j, const struct queue_lease *l, uint64_t row,
                const char *incarnation)
 {
-    size_t i = j->next;
+    size_t i = (size_t)j->head->next;
     for (size_t looked = 0; looked < j->n; looked++, i = (i + 1) % j->n) {
         const struct journal_record *r = &j->records[i];
         if (r->state != JOURNAL_PERMITTED || r->process != j->head->process) {
@@ -155,7 +158,9 @@ journal_permit(struct journal *j, const struct queue_lease *l, uint64_t row,
         }
     }
     struct journal_record *r = &j->records[i];
-    r->state = JOURNAL_FREE; /* never half a record with a state */
+    /* Never half a record with a state: the fence keeps the compiler's order. */
+    __atomic_store_n(&r->state, (uint32_t)JOURNAL_FREE, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     r->device = l->device;
     r->row = row;
     r->token = l->token;
@@ -165,7 +170,7 @@ journal_permit(struct journal *j, const struct queue_lease *l, uint64_t row,
     r->recorded = 0;
     (void)snprintf(r->id, sizeof r->id, "%s", l->id);
     __atomic_store_n(&r->state, (uint32_t)JOURNAL_PERMITTED, __ATOMIC_RELEASE);
-    j->next = (i + 1) % j->n;
+    j->head->next = (i + 1) % j->n;
     return i;
 }
 

@@ -109,6 +109,7 @@ on_link(void *arg, bool up, const char *why)
     metric_set(&worker_metrics[M_REDIS_UP], up);
     if (up) {
         log_info("redis_up", "name", LOG_S(w->name));
+        ev_feed_event(w->loop, &w->beat, EV_TIMER); /* which partitions are ours is known at once */
     } else {
         log_warn("redis_down", "why", LOG_S(why));
         health_ready(false, "Redis is not connected");

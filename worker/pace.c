@@ -2,7 +2,6 @@
 
 #include "shared/tz.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include <xxhash.h>
@@ -25,27 +24,72 @@ pace_gap_ms(const char *job_id, int64_t min_ms, int64_t max_ms)
     return min_ms + (int64_t)(hash % (uint64_t)(max_ms - min_ms + 1));
 }
 
+static bool
+read_minute(const char **text, int *ret)
+{
+    const char *p = *text;
+    *ret = 0;
+    while (*p >= '0' && *p <= '9' && *ret < 1440) {
+        *ret = 10 * *ret + (*p++ - '0');
+    }
+    bool ok = p != *text && *ret < 1440;
+    *text = p;
+    return ok;
+}
+
 bool
 pace_quiet_parse(const char *text, struct quiet *ret)
 {
     struct quiet q = {0};
-    if (sscanf(text, "%d %d %63s", &q.from_min, &q.to_min, q.zone) < 2 || q.from_min < 0 ||
-        q.from_min >= 1440 || q.to_min < 0 || q.to_min >= 1440 || q.from_min == q.to_min) {
+    if (!read_minute(&text, &q.from_min) || *text++ != ' ' || !read_minute(&text, &q.to_min) ||
+        (*text && *text++ != ' ')) {
         return false;
     }
+    size_t n = strlen(text);
+    if (q.from_min == q.to_min || n >= sizeof q.zone || strchr(text, ' ')) {
+        return false;
+    }
+    memcpy(q.zone, text, n);
     *ret = q;
     return true;
+}
+
+static int64_t
+offset_ms(const struct tz *tz, int64_t now_ms)
+{
+    return tz ? (int64_t)tz_offset_at(tz, now_ms / 1000) * 1000 : 0;
+}
+
+/* As if nobody changed the clocks. */
+static int64_t
+left_by_the_clock(const struct quiet *q, const struct tz *tz, int64_t now_ms)
+{
+    const int64_t day = 86400000;
+    int64_t local = ((now_ms + offset_ms(tz, now_ms)) % day + day) % day;
+    int64_t from = (int64_t)q->from_min * 60000, to = (int64_t)q->to_min * 60000;
+    bool within = from < to ? local >= from && local < to : local >= from || local < to;
+    return within ? ((to - local) % day + day) % day : 0;
 }
 
 int64_t
 pace_quiet_left_ms(const struct quiet *q, const struct tz *tz, int64_t now_ms)
 {
-    const int64_t day = 86400000;
-    int64_t offset = tz ? (int64_t)tz_offset_at(tz, now_ms / 1000) * 1000 : 0;
-    int64_t local = ((now_ms + offset) % day + day) % day;
-    int64_t from = (int64_t)q->from_min * 60000, to = (int64_t)q->to_min * 60000;
-    bool within = from < to ? local >= from && local < to : local >= from || local < to;
-    return within ? ((to - local) % day + day) % day : 0;
+    int64_t left = left_by_the_clock(q, tz, now_ms), offset = offset_ms(tz, now_ms);
+    if (!left || offset_ms(tz, now_ms + left) == offset) {
+        return left;
+    }
+    /* The clocks are changed on the way: quiet until then, and for as long as they say behind it.
+     */
+    int64_t before_s = now_ms / 1000, after_s = (now_ms + left) / 1000;
+    while (after_s - before_s > 1) {
+        int64_t middle_s = before_s + (after_s - before_s) / 2;
+        if (offset_ms(tz, middle_s * 1000) == offset) {
+            before_s = middle_s;
+        } else {
+            after_s = middle_s;
+        }
+    }
+    return after_s * 1000 - now_ms + left_by_the_clock(q, tz, after_s * 1000);
 }
 
 static int64_t

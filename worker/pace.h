@@ -14,15 +14,16 @@ struct tz;
  * draws the same. min > max is read as max = min. */
 int64_t pace_gap_ms(const char *job_id, int64_t min_ms, int64_t max_ms);
 
-/* Quiet hours as "from to zone" in minutes of the local day ("1320 420 Asia/Kuala_Lumpur"). */
+/* Quiet hours as "from to zone" in minutes of the local day ("1320 420 Asia/Kuala_Lumpur");
+ * no zone is UTC. */
 struct quiet {
     int from_min, to_min;
     char zone[64];
 };
 /* False for "" and for anything malformed: there are no quiet hours then. */
 bool pace_quiet_parse(const char *text, struct quiet *ret);
-/* 0 when now is not within the quiet hours; else how long they still last, ms.  tz may be NULL
- * (UTC). */
+/* 0 when now is not within the quiet hours; else how long they still last, ms: with the hour that
+ * is left out or doubled when the clocks are changed.  tz may be NULL (UTC). */
 int64_t pace_quiet_left_ms(const struct quiet *q, const struct tz *tz, int64_t now_ms);
 
 /* What an outcome means for the row and for the device. */

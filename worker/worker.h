@@ -109,9 +109,6 @@ void claim_device(struct part *part, uint64_t device);
 void claim_room(struct worker *w);
 /* Who prefers which partition: rendezvous hashing over the live workers. */
 void claim_prefer(struct worker *w);
-/* Pure: the worker (index into names) that prefers partition p. */
-size_t claim_rank(const char *const *names, size_t n, unsigned p);
-
 /* --- deliver.c ------------------------------------------------------------------------------- */
 /* Takes a new delivery in hand, as leased. */
 void deliver_add(struct delivery *d);

@@ -646,6 +646,9 @@ def audits_find_things():
         fleet.sql.exec("DELETE FROM broadcast_messages")
         fleet.sql.exec("UPDATE campaigns SET status = 'running', expanded_at = UTC_TIMESTAMP(3)")
         true(("unended", None) in kinds("stuck"), "a campaign that nobody ends")
+        add_message(fleet, 31, 1, "pending")
+        fleet.sql.exec("UPDATE campaigns SET status = 'finished', finished_at = UTC_TIMESTAMP(3)")
+        true(("ended-early", None) in kinds("stuck"), "a campaign that ended too early")
 
 
 @test

@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* --- a reader of the statement ----------------------------------------------------------------
- * INSERT .. (columns) VALUES (value, ...),(...): each value as a string, an undone literal or the text as it
- * stands.  It fails the test on anything that a server would read differently. */
+ * INSERT .. (columns) VALUES (value, ...),(...): each value as a string, an undone literal or the
+ * text as it stands.  It fails the test on anything that a server would read differently. */
 
 enum { COLUMNS = 12, VALUE_MAX = 1024 };
 
@@ -103,10 +103,9 @@ read_row(const char *p, struct row *ret)
 static const char *
 read_head(const char *p)
 {
-    return expect(p,
-                  "INSERT IGNORE INTO broadcast_messages (job_id, user_id, device_id, kind, "
-                  "campaign_id, lead_id, recipient_phone, recipient_name, scheduled_at, "
-                  "expires_at, created_at, updated_at) VALUES ");
+    return expect(p, "INSERT IGNORE INTO broadcast_messages (job_id, user_id, device_id, kind, "
+                     "campaign_id, lead_id, recipient_phone, recipient_name, scheduled_at, "
+                     "expires_at, created_at, updated_at) VALUES ");
 }
 
 /* --- what a row must say ---------------------------------------------------------------------- */
@@ -180,7 +179,8 @@ static const struct campaign plain = {.id = 42, .user = 7, .max_lateness_s = 0};
 
 TEST(a_lead_becomes_a_row)
 {
-    const struct audience_lead l = {.id = 5, .device = 17, .phone = "60123456789", .name = "Aisyah"};
+    const struct audience_lead l = {
+        .id = 5, .device = 17, .phone = "60123456789", .name = "Aisyah"};
     check_statement(&plain, &l, 1);
 }
 
@@ -223,9 +223,8 @@ TEST(hostile_names_stay_text)
         "\xff\xfe",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const struct audience_lead l[] = {{1, 2, "60123456789", names[i]},
-                                          {3, 4, names[i], "plain"},
-                                          {5, 6, names[i], names[i]}};
+        const struct audience_lead l[] = {
+            {1, 2, "60123456789", names[i]}, {3, 4, names[i], "plain"}, {5, 6, names[i], names[i]}};
         check_statement(&plain, l, 3);
     }
 }
@@ -278,8 +277,8 @@ TEST(a_statement_is_begun_anew)
     sql_done(&q);
 }
 
-/* The unique key on job_id refuses a second row for a message, so its id must be the same whoever makes it, and
- * another's must be another. */
+/* The unique key on job_id refuses a second row for a message, so its id must be the same whoever
+ * makes it, and another's must be another. */
 TEST(a_message_has_one_id)
 {
     char a[JOB_ID_SIZE], b[JOB_ID_SIZE];

@@ -64,8 +64,8 @@ TEST(the_order_of_the_list_does_not_matter)
     }
 }
 
-/* A binomial count lies within five standard deviations of its mean but once in 10^6; workers of few
- * partitions are allowed a little more, for their skewed tails. */
+/* A binomial count lies within five standard deviations of its mean but once in 10^6; workers of
+ * few partitions are allowed a little more, for their skewed tails. */
 static void
 check_share(size_t got, double partitions, double workers)
 {

@@ -6,112 +6,120 @@
 enum { STATES = DELIVERY_ENDED + 1, EVENTS = EVENT_RELEASED + 1 };
 
 /* Every event in every state; what is not named here belongs nowhere and changes nothing. */
-#define STAY(s) {DELIVERY_##s, ACT_NOTHING}
-#define TO(s, a) {DELIVERY_##s, ACT_##a}
-static const struct delivery_step expected[STATES][EVENTS] = {
-    [DELIVERY_CLAIMED] =
-        {
-            [EVENT_READY] = TO(PERMITTING, PERMIT),
-            [EVENT_UNSENDABLE] = TO(FINISHING, FINISH),
-            [EVENT_HOLD] = TO(RELEASING, RELEASE),
-            [EVENT_GO] = STAY(CLAIMED),
-            [EVENT_REFUSED] = STAY(CLAIMED),
-            [EVENT_PERMIT_LOST] = STAY(CLAIMED),
-            [EVENT_TOO_OLD] = STAY(CLAIMED),
-            [EVENT_OUTCOME] = STAY(CLAIMED),
-            [EVENT_RECORDED] = STAY(CLAIMED),
-            [EVENT_RECORD_LOST] = STAY(CLAIMED),
-            [EVENT_RECORD_REFUSED] = STAY(CLAIMED),
-            [EVENT_RELEASED] = STAY(CLAIMED),
-        },
-    [DELIVERY_PERMITTING] =
-        {
-            [EVENT_READY] = STAY(PERMITTING),
-            [EVENT_UNSENDABLE] = STAY(PERMITTING),
-            [EVENT_HOLD] = TO(RELEASING, RELEASE),
-            [EVENT_GO] = TO(SENDING, SEND),
-            [EVENT_REFUSED] = TO(ENDED, END),
-            [EVENT_PERMIT_LOST] = TO(PERMITTING, PERMIT),
-            [EVENT_TOO_OLD] = TO(PERMITTING, PERMIT),
-            [EVENT_OUTCOME] = STAY(PERMITTING),
-            [EVENT_RECORDED] = STAY(PERMITTING),
-            [EVENT_RECORD_LOST] = STAY(PERMITTING),
-            [EVENT_RECORD_REFUSED] = STAY(PERMITTING),
-            [EVENT_RELEASED] = STAY(PERMITTING),
-        },
-    [DELIVERY_SENDING] =
-        {
-            [EVENT_READY] = STAY(SENDING),
-            [EVENT_UNSENDABLE] = STAY(SENDING),
-            [EVENT_HOLD] = STAY(SENDING),
-            [EVENT_GO] = STAY(SENDING),
-            [EVENT_REFUSED] = STAY(SENDING),
-            [EVENT_PERMIT_LOST] = STAY(SENDING),
-            [EVENT_TOO_OLD] = STAY(SENDING),
-            [EVENT_OUTCOME] = TO(FINISHING, FINISH),
-            [EVENT_RECORDED] = STAY(SENDING),
-            [EVENT_RECORD_LOST] = STAY(SENDING),
-            [EVENT_RECORD_REFUSED] = STAY(SENDING),
-            [EVENT_RELEASED] = STAY(SENDING),
-        },
-    [DELIVERY_FINISHING] =
-        {
-            [EVENT_READY] = STAY(FINISHING),
-            [EVENT_UNSENDABLE] = STAY(FINISHING),
-            [EVENT_HOLD] = STAY(FINISHING),
-            [EVENT_GO] = STAY(FINISHING),
-            [EVENT_REFUSED] = STAY(FINISHING),
-            [EVENT_PERMIT_LOST] = STAY(FINISHING),
-            [EVENT_TOO_OLD] = STAY(FINISHING),
-            [EVENT_OUTCOME] = STAY(FINISHING),
-            [EVENT_RECORDED] = TO(ENDED, END),
-            [EVENT_RECORD_LOST] = TO(FINISHING, FINISH),
-            [EVENT_RECORD_REFUSED] = TO(ENDED, END),
-            [EVENT_RELEASED] = STAY(FINISHING),
-        },
-    [DELIVERY_RELEASING] =
-        {
-            [EVENT_READY] = STAY(RELEASING),
-            [EVENT_UNSENDABLE] = STAY(RELEASING),
-            [EVENT_HOLD] = STAY(RELEASING),
-            [EVENT_GO] = STAY(RELEASING),
-            [EVENT_REFUSED] = STAY(RELEASING),
-            [EVENT_PERMIT_LOST] = STAY(RELEASING),
-            [EVENT_TOO_OLD] = STAY(RELEASING),
-            [EVENT_OUTCOME] = STAY(RELEASING),
-            [EVENT_RECORDED] = STAY(RELEASING),
-            [EVENT_RECORD_LOST] = STAY(RELEASING),
-            [EVENT_RECORD_REFUSED] = STAY(RELEASING),
-            [EVENT_RELEASED] = TO(ENDED, END),
-        },
-    [DELIVERY_ENDED] =
-        {
-            [EVENT_READY] = STAY(ENDED),
-            [EVENT_UNSENDABLE] = STAY(ENDED),
-            [EVENT_HOLD] = STAY(ENDED),
-            [EVENT_GO] = STAY(ENDED),
-            [EVENT_REFUSED] = STAY(ENDED),
-            [EVENT_PERMIT_LOST] = STAY(ENDED),
-            [EVENT_TOO_OLD] = STAY(ENDED),
-            [EVENT_OUTCOME] = STAY(ENDED),
-            [EVENT_RECORDED] = STAY(ENDED),
-            [EVENT_RECORD_LOST] = STAY(ENDED),
-            [EVENT_RECORD_REFUSED] = STAY(ENDED),
-            [EVENT_RELEASED] = STAY(ENDED),
-        },
+#define STAY(s)                                                                                    \
+    {                                                                                              \
+        DELIVERY_##s, ACT_NOTHING                                                                  \
+    }
+#define TO(s, a)                                                                                   \
+    {                                                                                              \
+        DELIVERY_##s, ACT_##a                                                                      \
+    }
+static const struct delivery_step expected[STATES][EVENTS] =
+    {
+        [DELIVERY_CLAIMED] =
+            {
+                [EVENT_READY] = TO(PERMITTING, PERMIT),
+                [EVENT_UNSENDABLE] = TO(FINISHING, FINISH),
+                [EVENT_HOLD] = TO(RELEASING, RELEASE),
+                [EVENT_GO] = STAY(CLAIMED),
+                [EVENT_REFUSED] = STAY(CLAIMED),
+                [EVENT_PERMIT_LOST] = STAY(CLAIMED),
+                [EVENT_TOO_OLD] = STAY(CLAIMED),
+                [EVENT_OUTCOME] = STAY(CLAIMED),
+                [EVENT_RECORDED] = STAY(CLAIMED),
+                [EVENT_RECORD_LOST] = STAY(CLAIMED),
+                [EVENT_RECORD_REFUSED] = STAY(CLAIMED),
+                [EVENT_RELEASED] = STAY(CLAIMED),
+            },
+        [DELIVERY_PERMITTING] =
+            {
+                [EVENT_READY] = STAY(PERMITTING),
+                [EVENT_UNSENDABLE] = STAY(PERMITTING),
+                [EVENT_HOLD] = TO(RELEASING, RELEASE),
+                [EVENT_GO] = TO(SENDING, SEND),
+                [EVENT_REFUSED] = TO(ENDED, END),
+                [EVENT_PERMIT_LOST] = TO(PERMITTING, PERMIT),
+                [EVENT_TOO_OLD] = TO(PERMITTING, PERMIT),
+                [EVENT_OUTCOME] = STAY(PERMITTING),
+                [EVENT_RECORDED] = STAY(PERMITTING),
+                [EVENT_RECORD_LOST] = STAY(PERMITTING),
+                [EVENT_RECORD_REFUSED] = STAY(PERMITTING),
+                [EVENT_RELEASED] = STAY(PERMITTING),
+            },
+        [DELIVERY_SENDING] =
+            {
+                [EVENT_READY] = STAY(SENDING),
+                [EVENT_UNSENDABLE] = STAY(SENDING),
+                [EVENT_HOLD] = STAY(SENDING),
+                [EVENT_GO] = STAY(SENDING),
+                [EVENT_REFUSED] = STAY(SENDING),
+                [EVENT_PERMIT_LOST] = STAY(SENDING),
+                [EVENT_TOO_OLD] = STAY(SENDING),
+                [EVENT_OUTCOME] = TO(FINISHING, FINISH),
+                [EVENT_RECORDED] = STAY(SENDING),
+                [EVENT_RECORD_LOST] = STAY(SENDING),
+                [EVENT_RECORD_REFUSED] = STAY(SENDING),
+                [EVENT_RELEASED] = STAY(SENDING),
+            },
+        [DELIVERY_FINISHING] =
+            {
+                [EVENT_READY] = STAY(FINISHING),
+                [EVENT_UNSENDABLE] = STAY(FINISHING),
+                [EVENT_HOLD] = STAY(FINISHING),
+                [EVENT_GO] = STAY(FINISHING),
+                [EVENT_REFUSED] = STAY(FINISHING),
+                [EVENT_PERMIT_LOST] = STAY(FINISHING),
+                [EVENT_TOO_OLD] = STAY(FINISHING),
+                [EVENT_OUTCOME] = STAY(FINISHING),
+                [EVENT_RECORDED] = TO(ENDED, END),
+                [EVENT_RECORD_LOST] = TO(FINISHING, FINISH),
+                [EVENT_RECORD_REFUSED] = TO(ENDED, END),
+                [EVENT_RELEASED] = STAY(FINISHING),
+            },
+        [DELIVERY_RELEASING] =
+            {
+                [EVENT_READY] = STAY(RELEASING),
+                [EVENT_UNSENDABLE] = STAY(RELEASING),
+                [EVENT_HOLD] = STAY(RELEASING),
+                [EVENT_GO] = STAY(RELEASING),
+                [EVENT_REFUSED] = STAY(RELEASING),
+                [EVENT_PERMIT_LOST] = STAY(RELEASING),
+                [EVENT_TOO_OLD] = STAY(RELEASING),
+                [EVENT_OUTCOME] = STAY(RELEASING),
+                [EVENT_RECORDED] = STAY(RELEASING),
+                [EVENT_RECORD_LOST] = STAY(RELEASING),
+                [EVENT_RECORD_REFUSED] = STAY(RELEASING),
+                [EVENT_RELEASED] = TO(ENDED, END),
+            },
+        [DELIVERY_ENDED] =
+            {
+                [EVENT_READY] = STAY(ENDED),
+                [EVENT_UNSENDABLE] = STAY(ENDED),
+                [EVENT_HOLD] = STAY(ENDED),
+                [EVENT_GO] = STAY(ENDED),
+                [EVENT_REFUSED] = STAY(ENDED),
+                [EVENT_PERMIT_LOST] = STAY(ENDED),
+                [EVENT_TOO_OLD] = STAY(ENDED),
+                [EVENT_OUTCOME] = STAY(ENDED),
+                [EVENT_RECORDED] = STAY(ENDED),
+                [EVENT_RECORD_LOST] = STAY(ENDED),
+                [EVENT_RECORD_REFUSED] = STAY(ENDED),
+                [EVENT_RELEASED] = STAY(ENDED),
+            },
 };
 
 TEST(every_event_in_every_state)
 {
     for (int s = 0; s < STATES; s++) {
         for (int ev = 0; ev < EVENTS; ev++) {
-            struct delivery_step got = deliver_plan((enum delivery_state)s, (enum delivery_event)ev);
+            struct delivery_step got =
+                deliver_plan((enum delivery_state)s, (enum delivery_event)ev);
             const struct delivery_step *want = &expected[s][ev];
             if (got.state != want->state || got.action != want->action) {
                 t_fail(__FILE__, __LINE__, "%s, event %d: %s with action %d, not %s with %d",
                        delivery_state_name((enum delivery_state)s), ev,
-                       delivery_state_name(got.state), got.action,
-                       delivery_state_name(want->state), want->action);
+                       delivery_state_name(got.state), got.action, delivery_state_name(want->state),
+                       want->action);
             }
         }
     }
@@ -157,8 +165,8 @@ check_action(struct past *past, enum delivery_action a)
     CHECK(past->outcome <= past->sends);
 }
 
-/* Whatever happens, in whatever order: nothing is sent without leave, nothing recorded without an outcome,
- * nothing given back that may have left, and the end comes once. */
+/* Whatever happens, in whatever order: nothing is sent without leave, nothing recorded without an
+ * outcome, nothing given back that may have left, and the end comes once. */
 TEST(a_delivery_keeps_its_promises_whatever_happens)
 {
     int ended = 0;
@@ -170,7 +178,8 @@ TEST(a_delivery_keeps_its_promises_whatever_happens)
             note_event(&past, s, ev);
             struct delivery_step step = deliver_plan(s, ev);
             CHECK(step.state == s || step.action != ACT_NOTHING);
-            CHECK((step.action == ACT_END) == (step.state == DELIVERY_ENDED && s != DELIVERY_ENDED));
+            CHECK((step.action == ACT_END) ==
+                  (step.state == DELIVERY_ENDED && s != DELIVERY_ENDED));
             check_action(&past, step.action);
             s = step.state;
         }

@@ -84,8 +84,8 @@ enum { UNDER_WAY, NOW_SENT, NOW_UNKNOWN, NOW_NOT_SENT };
 static const struct life {
     int outcome;
     bool recorded;
-    /* In the process that wrote it and in a later one; to the incarnation it was permitted in and to
-     * another. */
+    /* In the process that wrote it and in a later one; to the incarnation it was permitted in and
+     * to another. */
     char ours_same, ours_other, dead_same, dead_other;
 } lives[] = {
     {UNDER_WAY, false, '-', 'F', 'U', 'U'},
@@ -248,7 +248,8 @@ TEST(a_record_under_way_is_never_overwritten)
         CHECK(record < N && flying[record] == 0);
         flying[record] = n;
         n_flying++;
-        /* Some end at once, some stay through many rounds of the ring; one record is always free. */
+        /* Some end at once, some stay through many rounds of the ring; one record is always free.
+         */
         for (size_t i = 0; i < N; i++) {
             bool must = n_flying == N;
             if (flying[i] && (must || t_random() % 16 == 0)) {
@@ -375,7 +376,8 @@ check_refusal(const char *dir, size_t records, const char *names_this, const cha
     CHECK(j == NULL);
     CHECK_INT(ERR_RETRY, e.kind);
     if (!strstr(e.text, names_this) || !strstr(e.text, says_this)) {
-        t_fail(__FILE__, __LINE__, "\"%s\" does not name %s or say %s", e.text, names_this, says_this);
+        t_fail(__FILE__, __LINE__, "\"%s\" does not name %s or say %s", e.text, names_this,
+               says_this);
     }
 }
 
@@ -424,7 +426,8 @@ TEST(without_space_the_file_is_named_and_nothing_is_mapped)
     journal_close(j);
 }
 
-/* --- files that somebody else has written ------------------------------------------------------ */
+/* --- files that somebody else has written ------------------------------------------------------
+ */
 
 static void
 path_of_journal(char out[300])
@@ -447,7 +450,8 @@ look_through(const struct journal *j)
     for (size_t i = 0; i < journal_size(j); i++) {
         enum reassert_state state = REASSERT_SENT;
         const struct journal_record *r = journal_report(j, i, one, &state);
-        CHECK(!r || state == REASSERT_FLYING || state == REASSERT_SENT || state == REASSERT_UNKNOWN);
+        CHECK(!r || state == REASSERT_FLYING || state == REASSERT_SENT ||
+              state == REASSERT_UNKNOWN);
     }
     CHECK(journal_names(j) >= 1);
     CHECK_STR("worker/b", journal_name(j, journal_names(j) - 1));
@@ -493,7 +497,8 @@ TEST(a_damaged_file_is_opened)
             int fd = open(path, O_WRONLY);
             CHECK(fd >= 0);
             for (int k = 0; k < 20; k++) {
-                /* Half of them into the first bytes, where the sizes are; never into the mark at the start. */
+                /* Half of them into the first bytes, where the sizes are; never into the mark at
+                 * the start. */
                 uint64_t at = 8 + t_random() % (t_random() % 2 ? 48 : (uint64_t)st.st_size - 8);
                 unsigned char byte = (unsigned char)t_random();
                 CHECK(pwrite(fd, &byte, 1, (off_t)at) == 1);
@@ -518,9 +523,10 @@ static void
 write_one(struct journal *j, uint64_t n)
 {
     size_t record = permit(j, n, one);
-    journal_outcome(j, record, n % 3 == 0   ? JOURNAL_SENT
-                               : n % 3 == 1 ? JOURNAL_UNKNOWN
-                                            : JOURNAL_NOT_SENT);
+    journal_outcome(j, record,
+                    n % 3 == 0   ? JOURNAL_SENT
+                    : n % 3 == 1 ? JOURNAL_UNKNOWN
+                                 : JOURNAL_NOT_SENT);
     if (n % 2) {
         journal_recorded(j, record);
     }
@@ -538,7 +544,8 @@ write_until_killed(int ready)
     }
 }
 
-/* Every record but one is whole and settled; that one may be free, or under way, but never half another's. */
+/* Every record but one is whole and settled; that one may be free, or under way, but never half
+ * another's. */
 static void
 check_remains(const struct journal *j)
 {

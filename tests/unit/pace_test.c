@@ -14,8 +14,8 @@
 static char *
 random_id(char out[64])
 {
-    (void)snprintf(out, 64, "c%d-d%d-%016llx-r0", (int)(t_random() % 1000), (int)(t_random() % 5000),
-                   (unsigned long long)t_random());
+    (void)snprintf(out, 64, "c%d-d%d-%016llx-r0", (int)(t_random() % 1000),
+                   (int)(t_random() % 5000), (unsigned long long)t_random());
     return out;
 }
 
@@ -35,8 +35,8 @@ TEST(bounds_that_are_equal_or_crossed_leave_no_choice)
 {
     static const struct {
         int64_t min, max, want;
-    } cases[] = {{0, 0, 0},       {5000, 5000, 5000}, {5000, 0, 5000},
-                 {5000, 4999, 5000}, {1, 0, 1},       {4294967295, 0, 4294967295}};
+    } cases[] = {{0, 0, 0},          {5000, 5000, 5000}, {5000, 0, 5000},
+                 {5000, 4999, 5000}, {1, 0, 1},          {4294967295, 0, 4294967295}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int k = 0; k < 100; k++) {
             char id[64];
@@ -279,7 +279,8 @@ TEST(quiet_hours_agree_with_the_clock_on_the_wall)
     }
 }
 
-/* The day around each change of the clocks, with bounds in and around the hour that is left out or doubled. */
+/* The day around each change of the clocks, with bounds in and around the hour that is left out or
+ * doubled. */
 TEST(quiet_hours_agree_with_the_clock_on_the_wall_when_it_is_changed)
 {
     static const struct {
@@ -293,7 +294,8 @@ TEST(quiet_hours_agree_with_the_clock_on_the_wall_when_it_is_changed)
         {"Australia/Lord_Howe", 1712415600}, /* 2024-04-07 02:00 -> 01:30 */
         {"America/Havana", 1710046800},      /* 2024-03-10 00:00 -> 01:00 */
     };
-    static const int bounds[] = {0, 1, 30, 59, 60, 61, 90, 119, 120, 121, 150, 180, 420, 1320, 1439};
+    static const int bounds[] = {0,   1,   30,  59,  60,  61,   90,  119,
+                                 120, 121, 150, 180, 420, 1320, 1439};
     enum { BOUNDS = sizeof bounds / sizeof *bounds };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct tz *z = load(changes[i].zone);
@@ -352,7 +354,12 @@ static const struct expected {
     } by_scope[SCOPE_ENDPOINT + 1]; /* message, recipient, pair, device, account, endpoint */
 } expected[] = {
     {OUTCOME_SENT,
-     {{"sent", NONE}, {"sent", NONE}, {"sent", NONE}, {"sent", NONE}, {"sent", NONE}, {"sent", NONE}}},
+     {{"sent", NONE},
+      {"sent", NONE},
+      {"sent", NONE},
+      {"sent", NONE},
+      {"sent", NONE},
+      {"sent", NONE}}},
     {OUTCOME_REJECTED,
      {{"failed", NONE},
       {"failed", NONE},
@@ -386,8 +393,10 @@ static const struct expected {
 static void
 check_verdict(const struct expected *x, int scope, int64_t asked)
 {
-    const struct outcome o = {
-        .class = x->class, .scope = (enum outcome_scope)scope, .retry_after_ms = asked, .send_ms = 9};
+    const struct outcome o = {.class = x->class,
+                              .scope = (enum outcome_scope)scope,
+                              .retry_after_ms = asked,
+                              .send_ms = 9};
     struct verdict v = pace_verdict(&o);
     CHECK_STR(x->by_scope[scope].kind, v.kind);
     if (x->by_scope[scope].rest == NONE) {
@@ -411,7 +420,8 @@ TEST(the_verdict_on_every_outcome)
     }
 }
 
-/* A refused account needs a person, a throttled one a pause, an endpoint that is away another try. */
+/* A refused account needs a person, a throttled one a pause, an endpoint that is away another try.
+ */
 TEST(a_device_rests_longer_the_graver_the_refusal)
 {
     struct outcome o = {.class = OUTCOME_NOT_SENT, .scope = SCOPE_ENDPOINT};

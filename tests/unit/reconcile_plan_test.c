@@ -6,7 +6,8 @@
 static const char letters[] = {0, 'S', 'W', 'L', 'P', 'D', 'R', 'U'};
 enum { LETTERS = sizeof letters };
 
-/* A row that has stood still, what Redis says of its job, and the repair without and with a doubt. */
+/* A row that has stood still, what Redis says of its job, and the repair without and with a doubt.
+ */
 static const struct expected {
     enum row_status status;
     char letter;

@@ -7,7 +7,7 @@
 static const struct settle_rules rules = {
     .retry_base_ms = 1000, .retry_cap_ms = 10000, .resend_after_ms = 60000};
 
-static const char *const kinds[] = {"sent",     "failed",  "retry",   "deferred",
+static const char *const kinds[] = {"sent",     "failed",  "retry",  "deferred",
                                     "returned", "skipped", "unknown"};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -144,7 +144,8 @@ struct wanted {
 static void
 want_refused(struct settle_action *a)
 {
-    a->status = a->unknowns ? ROW_UNKNOWN : ROW_FAILED; /* nobody knows whether the first one arrived */
+    a->status =
+        a->unknowns ? ROW_UNKNOWN : ROW_FAILED; /* nobody knows whether the first one arrived */
 }
 
 static struct wanted
@@ -210,15 +211,17 @@ static _Noreturn void
 explain(const struct ledger_row *row, const struct queue_result *r, const struct settle_action *got,
         const struct settle_action *want)
 {
-    t_fail(__FILE__, __LINE__,
-           "%s gen %u attempt %u/%u deferrals %u unknowns %u policy %d applied %d; %s gen %u late %d: "
-           "change %d %s %u/%u/%u due %lld decide %lld, not change %d %s %u/%u/%u due %lld decide %lld",
-           row_status_name(row->status), row->gen, row->attempt, row->max_attempts, row->deferrals,
-           row->unknowns, row->policy, row->applied, r->kind, r->gen, r->late, got->change,
-           row_status_name(got->status), got->attempt, got->deferrals, got->unknowns,
-           (long long)got->due_in_ms, (long long)got->decide_in_ms, want->change,
-           row_status_name(want->status), want->attempt, want->deferrals, want->unknowns,
-           (long long)want->due_in_ms, (long long)want->decide_in_ms);
+    t_fail(
+        __FILE__, __LINE__,
+        "%s gen %u attempt %u/%u deferrals %u unknowns %u policy %d applied %d; %s gen %u late %d: "
+        "change %d %s %u/%u/%u due %lld decide %lld, not change %d %s %u/%u/%u due %lld decide "
+        "%lld",
+        row_status_name(row->status), row->gen, row->attempt, row->max_attempts, row->deferrals,
+        row->unknowns, row->policy, row->applied, r->kind, r->gen, r->late, got->change,
+        row_status_name(got->status), got->attempt, got->deferrals, got->unknowns,
+        (long long)got->due_in_ms, (long long)got->decide_in_ms, want->change,
+        row_status_name(want->status), want->attempt, want->deferrals, want->unknowns,
+        (long long)want->due_in_ms, (long long)want->decide_in_ms);
 }
 
 static void
@@ -257,7 +260,8 @@ static void
 for_each_row(const struct queue_result *r, check *f)
 {
     enum { ROW_GEN = 7 };
-    static const uint32_t attempts[] = {0, 1, 2, 4, 5, 6}, deferrals[] = {0, 3}, limits[] = {0, 1, 5};
+    static const uint32_t attempts[] = {0, 1, 2, 4, 5, 6}, deferrals[] = {0, 3},
+                          limits[] = {0, 1, 5};
     for (int s = ROW_PENDING; s <= ROW_UNKNOWN; s++) {
         for (int i = 0; i < 6 * 2 * 3 * 3 * 3 * 2; i++) {
             struct ledger_row row = {
@@ -310,7 +314,8 @@ check_monotony(const struct ledger_row *row, const struct queue_result *r)
     CHECK(a.unknowns <= row->unknowns + 1 && a.unknowns + 1 >= row->unknowns);
     CHECK(a.due_in_ms == -1 || (a.status == ROW_PENDING && a.due_in_ms > 0));
     CHECK(a.decide_in_ms == -1 || a.status == ROW_UNKNOWN);
-    CHECK(strcmp(r->kind, "retry") != 0 || a.status != ROW_PENDING || a.attempt < row->max_attempts);
+    CHECK(strcmp(r->kind, "retry") != 0 || a.status != ROW_PENDING ||
+          a.attempt < row->max_attempts);
 }
 
 TEST(nothing_replaces_sent_and_only_sent_replaces_what_is_final)
@@ -443,6 +448,20 @@ TEST(deferrals_do_not_end_and_charge_nothing)
     }
 }
 
+/* A device that was out of reach for a day must not cost its messages another hour. */
+TEST(deferrals_wait_five_minutes_at_most_and_retries_up_to_their_cap)
+{
+    const struct settle_rules slow = {1000, 3600000, 60000};
+    struct ledger_row row = {
+        .status = ROW_QUEUED, .gen = 1, .max_attempts = 100, .attempt = 40, .deferrals = 40};
+    struct queue_result deferred = result("deferred", 1, 1, false);
+    struct queue_result retry = result("retry", 1, 1, false);
+    CHECK_INT(150000, settle_plan(&row, &deferred, &slow, 0).due_in_ms);
+    CHECK_INT(300000, settle_plan(&row, &deferred, &slow, 150000).due_in_ms);
+    CHECK_INT(1800000, settle_plan(&row, &retry, &slow, 0).due_in_ms);
+    CHECK_INT(3600000, settle_plan(&row, &retry, &slow, 1800000).due_in_ms);
+}
+
 /* Unknown, sent again by policy, refused; then the first attempt's own answer. */
 TEST(a_refusal_after_an_unknown_attempt_is_unknown)
 {
@@ -460,7 +479,9 @@ TEST(a_refusal_after_an_unknown_attempt_is_unknown)
     CHECK_INT(ROW_UNKNOWN, row.status);
     CHECK_INT(2, row.attempt);
     CHECK_INT(1, row.unknowns);
-    CHECK_INT(-1, a.decide_in_ms); /* sending it once more would only be refused again: a person decides */
+    CHECK_INT(
+        -1,
+        a.decide_in_ms); /* sending it once more would only be refused again: a person decides */
     r = result("sent", 1, 1, true);
     a = settle_plan(&row, &r, &rules, 0);
     CHECK_INT(ROW_SENT, a.status);
@@ -468,7 +489,8 @@ TEST(a_refusal_after_an_unknown_attempt_is_unknown)
 
 TEST(a_late_refusal_resolves_the_only_unknown_attempt)
 {
-    struct ledger_row row = {.status = ROW_UNKNOWN, .gen = 1, .max_attempts = 5, .attempt = 1, .unknowns = 1};
+    struct ledger_row row = {
+        .status = ROW_UNKNOWN, .gen = 1, .max_attempts = 5, .attempt = 1, .unknowns = 1};
     struct queue_result r = result("failed", 1, 1, true);
     struct settle_action a = settle_plan(&row, &r, &rules, 0);
     CHECK_INT(ROW_FAILED, a.status);
@@ -477,9 +499,9 @@ TEST(a_late_refusal_resolves_the_only_unknown_attempt)
 }
 
 /* --- random lives -----------------------------------------------------------------------------
- * A row is claimed again and again; each claim's attempt gives one result, and an unknown one perhaps a late
- * result after it.  Results are delivered in any order and more than once, as dying reapers leave them.  The truth
- * about each attempt is kept apart. */
+ * A row is claimed again and again; each claim's attempt gives one result, and an unknown one
+ * perhaps a late result after it.  Results are delivered in any order and more than once, as dying
+ * reapers leave them.  The truth about each attempt is kept apart. */
 
 enum { RESULTS_MAX = 64, GENS_MAX = 32 };
 
@@ -503,7 +525,8 @@ emit(struct life *l, const char *kind, uint32_t gen, bool late)
     }
 }
 
-/* As the caller finds it in the events: a word about this attempt, or this very one, was written before. */
+/* As the caller finds it in the events: a word about this attempt, or this very one, was written
+ * before. */
 static bool
 was_applied(const struct life *l, const struct queue_result *r)
 {
@@ -583,7 +606,8 @@ go_on(struct life *l)
                  l->row.attempt < l->row.max_attempts;
     if (again && t_random() % 4 == 0) {
         l->row.status = ROW_PENDING;
-    } else if (l->row.status == ROW_PENDING && l->row.gen + 1 < GENS_MAX && l->n + 2 < RESULTS_MAX) {
+    } else if (l->row.status == ROW_PENDING && l->row.gen + 1 < GENS_MAX &&
+               l->n + 2 < RESULTS_MAX) {
         l->row.status = t_random() % 4 ? ROW_QUEUED : ROW_PROCESSING;
         l->row.gen++;
     } else if (l->row.status == ROW_PROCESSING) {
