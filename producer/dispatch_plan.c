@@ -44,3 +44,36 @@ plan_claim(int64_t *rooms, size_t n, size_t at, int64_t batch)
     }
     return taken;
 }
+
+static bool
+contains(const uint64_t *list, size_t n, uint64_t id)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (list[mid] < id) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo < n && list[lo] == id;
+}
+
+size_t
+plan_in_order(struct plan_row *rows, size_t n, const uint64_t *locked, size_t n_locked)
+{
+    size_t kept = 0;
+    uint64_t blocked = 0; /* the device that has met a row it could not lock */
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].device == blocked) {
+            continue;
+        }
+        if (contains(locked, n_locked, rows[i].id)) {
+            rows[kept++] = rows[i];
+        } else {
+            blocked = rows[i].device;
+        }
+    }
+    return kept;
+}

@@ -26,4 +26,12 @@ int64_t plan_interval(bool found, int64_t last_ms, int64_t min_ms, int64_t max_m
  * least one device is taken while there is any, and its room is cut to batch. */
 size_t plan_claim(int64_t *rooms, size_t n, size_t at, int64_t batch);
 
+/* Candidates of a claim, device by device and in order within a device; locked are the ids that
+ * could be locked, in ascending order.  Keeps, of each device, the candidates before the first that
+ * could not; moves them to the front and returns how many. */
+struct plan_row {
+    uint64_t device, id;
+};
+size_t plan_in_order(struct plan_row *rows, size_t n, const uint64_t *locked, size_t n_locked);
+
 #endif

@@ -182,9 +182,10 @@ progress_pass(struct reaper *r, struct err *e)
     struct rows rows;
     bool ok = true;
     if (!store_queryf(r->db, &rows, e,
-                      "SELECT id FROM campaigns WHERE status IN ('running', 'paused') UNION ALL "
-                      "SELECT id FROM campaigns WHERE "
-                      "status = 'cancelled' AND finished_at IS NULL")) {
+                      "SELECT id, expanded_at IS NOT NULL FROM campaigns WHERE status IN "
+                      "('running', 'paused') "
+                      "UNION ALL SELECT id, 1 FROM campaigns WHERE status = 'cancelled' AND "
+                      "finished_at IS NULL")) {
         return false;
     }
     while (ok && rows_next(&rows) && !program_stopping) {

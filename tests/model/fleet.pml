@@ -119,12 +119,13 @@ inline set_job(state, g, t)
 }
 
 /* --- producer --------------------------------------------------------------------------------------------------- */
+#define P_REST g = 0; ok = false; P_BUSY(false); goto idle
+
 proctype Producer(byte id)
 {
 	byte g;
 	bool ok;
 idle:
-	atomic { g = 0; ok = false; P_BUSY(false) }
 end:	atomic {                                        /* claim: pending -> processing */
 		row == PENDING && gen < MAXGEN && CAN_STAGE ->
 		row = PROCESSING; gen++; g = gen; P_BUSY(true)
@@ -137,13 +138,14 @@ end:	atomic {                                        /* claim: pending -> proces
 		:: OPEN && (job == NONE || job == S || job == R) -> set_job(W, g, 0)
 		:: else
 		fi }
-	:: FAULT; goto idle
+	:: atomic { FAULT; P_REST }
 	fi;
-	if
-	:: atomic { true -> if :: row == PROCESSING -> row = QUEUED :: else fi }
-	:: FAULT
-	fi;
-	goto idle
+	atomic {
+		if
+		:: row == PROCESSING -> row = QUEUED
+		:: FAULT
+		fi;
+		P_REST }
 #else
 	if
 	:: atomic {                                     /* stage */
@@ -161,21 +163,21 @@ end:	atomic {                                        /* claim: pending -> proces
 			fi
 		:: else -> ok = false
 		fi }
-	:: FAULT; goto idle
+	:: atomic { FAULT; P_REST }
 	fi;
 	if
 	:: atomic { ok ->                               /* queued: compare-and-set on the claim */
 		if
 		:: row == PROCESSING && gen == g -> row = QUEUED
-		:: else -> goto idle
+		:: else -> P_REST
 		fi }
 	:: atomic { !ok ->                              /* not staged: given back */
 		if
 		:: row == PROCESSING && gen == g -> row = PENDING
 		:: else
 		fi;
-		goto idle }
-	:: FAULT; goto idle
+		P_REST }
+	:: atomic { FAULT; P_REST }
 	fi;
 	if
 	:: atomic {                                     /* activate */
@@ -187,10 +189,10 @@ end:	atomic {                                        /* claim: pending -> proces
 #endif
 			set_job(W, g, 0)
 		:: else
-		fi }
-	:: FAULT
-	fi;
-	goto idle
+		fi;
+		P_REST }
+	:: atomic { FAULT; P_REST }
+	fi
 #endif
 }
 
@@ -251,11 +253,17 @@ inline finish_unknown(id)
 
 mtype = {O_SENT, O_NONE, O_UNKNOWN};
 
+#define W_REST w_gen[id] = 0; w_tok[id] = 0; w_inc[id] = 0; w_fly[id] = IDLE; o = 0; W_BUSY(false); goto idle
+#if LOSS > 0
+#define NOTE(set) set[id] = set[id] | BIT(w_gen[id], w_tok[id])
+#else
+#define NOTE(set) skip /* a record that nobody will ask for */
+#endif
+
 proctype Worker(byte id)
 {
 	mtype o;
 idle:
-	atomic { w_gen[id] = 0; w_tok[id] = 0; w_inc[id] = 0; w_fly[id] = IDLE; o = 0; W_BUSY(false) }
 end:	atomic {                                        /* claim */
 		TOLD(id) && job == W && tok < MAXTOK ->
 		tok++; set_job(L, jgen, tok);
@@ -276,9 +284,9 @@ end_permit:
 			:: FAULT; goto end_permit       /* the answer is lost: asked again, */
 			:: FAULT; goto end_release      /* or given up, because the worker drains */
 			fi
-		:: else -> goto idle                    /* stale */
+		:: else -> W_REST                    /* stale */
 		fi }
-	:: atomic { LEASE_ENDED(id) -> goto idle }
+	:: atomic { LEASE_ENDED(id) -> W_REST }
 	:: atomic { FAULT; goto end_release }
 	:: atomic { FAULT; goto dead }
 	fi;
@@ -291,15 +299,15 @@ end_permit:
 		assert(row != FAILED);                  /* what is called failed or skipped is not sent afterwards */
 #endif
 		if
-		:: o = O_SENT; w_fly[id] = IDLE; w_sent[id] = w_sent[id] | BIT(w_gen[id], w_tok[id])
-		:: FAULT; o = O_UNKNOWN; w_fly[id] = IDLE; w_unknown[id] = w_unknown[id] | BIT(w_gen[id], w_tok[id])
+		:: o = O_SENT; w_fly[id] = IDLE; NOTE(w_sent)
+		:: FAULT; o = O_UNKNOWN; w_fly[id] = IDLE; NOTE(w_unknown)
 		:: FAULT; goto dead
 		fi }
 	:: atomic {                                     /* it does not, and that is certain or not */
 		FAULT;
 		if
 		:: o = O_NONE; w_fly[id] = SETTLED
-		:: o = O_UNKNOWN; w_fly[id] = IDLE; w_unknown[id] = w_unknown[id] | BIT(w_gen[id], w_tok[id])
+		:: o = O_UNKNOWN; w_fly[id] = IDLE; NOTE(w_unknown)
 		fi }
 	:: atomic { FAULT; goto dead }
 	fi;
@@ -315,7 +323,7 @@ end_finish:
 		:: o == O_UNKNOWN -> finish_unknown(id)
 		fi;
 		if
-		:: goto idle
+		:: W_REST
 		:: FAULT; goto end_finish               /* the answer is lost: the same call again */
 		:: FAULT; goto dead
 		fi }
@@ -329,21 +337,22 @@ end_release:
 		:: PERMITTED(id) -> set_job(W, jgen, 0)
 		:: else
 		fi;
-		goto idle }
-	:: atomic { FAULT; goto idle }                  /* the call is lost: the lease ends some day */
+		W_REST }
+	:: atomic { FAULT; W_REST }                  /* the call is lost: the lease ends some day */
 	fi;
 dead:
 	atomic {                                        /* whoever starts in its place takes its journal */
 		if
-		:: w_fly[id] == FLYING ->
+		:: w_fly[id] == FLYING || o == O_UNKNOWN ->
 			w_unknown[id] = w_unknown[id] | BIT(w_gen[id], w_tok[id]);
 			w_left[id] = w_left[id] | BIT(w_gen[id], w_tok[id])
-		:: w_fly[id] == IDLE && (o == O_SENT || o == O_UNKNOWN) ->
+		:: o == O_SENT ->
+			w_sent[id] = w_sent[id] | BIT(w_gen[id], w_tok[id]);
 			w_left[id] = w_left[id] | BIT(w_gen[id], w_tok[id])
 		:: else
 		fi;
 		told[id] = NEVER;
-		goto idle
+		W_REST
 	}
 }
 
@@ -415,7 +424,7 @@ end:	do
 			RAISE(w_tok[id]); reassert_flying(w_gen[id], w_tok[id])
 		:: else
 		fi;
-#ifdef M_JOURNALDROP
+#if LOSS == 0 || defined(M_JOURNALDROP)
 		w_sent[id] = 0; w_unknown[id] = 0;      /* mutation: told once is told for ever */
 #endif
 #endif
@@ -588,6 +597,7 @@ proctype Settler()
 {
 	mtype k;
 	byte i;
+again:
 end:	do
 	:: atomic {                                     /* read: new ones, or those that another has left */
 		OPEN && (r_sent != 0 || r_none != 0 || r_late != 0 || r_unknown != 0) ->
@@ -601,20 +611,19 @@ end:	do
 #ifdef M_EARLYFORGET
 	   atomic { if :: OPEN -> forget() :: else fi }
 	   if
-	   :: atomic { true -> settle() }
-	   :: FAULT
-	   fi;
+	   :: atomic { true -> settle(); k = 0; i = 0 }
+	   :: atomic { FAULT; k = 0; i = 0 }
+	   fi
 #else
 	   if
-	   :: atomic { true -> settle() }
-	   :: FAULT; goto again
+	   :: atomic { true -> settle() }               /* the transaction */
+	   :: atomic { FAULT; k = 0; i = 0; goto again }
 	   fi;
 	   if
-	   :: atomic { true -> if :: OPEN -> forget() :: else fi }
-	   :: FAULT
-	   fi;
+	   :: atomic { true -> if :: OPEN -> forget() :: else fi; k = 0; i = 0 }
+	   :: atomic { FAULT; k = 0; i = 0 }
+	   fi
 #endif
-again:	   atomic { k = 0; i = 0 }
 	od
 }
 

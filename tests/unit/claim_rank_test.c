@@ -1,5 +1,5 @@
+#include "shared/rank.h"
 #include "tests/harness/t.h"
-#include "worker/worker.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ gather(struct fleet *f, size_t n)
 static const char *
 choice(const struct fleet *f, unsigned p)
 {
-    size_t i = claim_rank(f->names, f->n, p);
+    size_t i = rank_best(f->names, f->n, p);
     CHECK(i < f->n);
     return f->names[i];
 }
@@ -38,7 +38,7 @@ TEST(a_lone_worker_prefers_everything)
     struct fleet f;
     gather(&f, 1);
     for (unsigned p = 0; p < QUEUE_PARTITIONS_MAX; p++) {
-        CHECK_INT(0, claim_rank(f.names, f.n, p));
+        CHECK_INT(0, rank_best(f.names, f.n, p));
     }
 }
 
@@ -86,7 +86,7 @@ TEST(each_worker_gets_about_its_share)
             size_t got[WORKERS_MAX] = {0};
             gather(&f, n);
             for (unsigned p = 0; p < partitions[k]; p++) {
-                got[claim_rank(f.names, n, p)]++;
+                got[rank_best(f.names, n, p)]++;
             }
             for (size_t i = 0; i < n; i++) {
                 check_share(got[i], partitions[k], (double)n);
@@ -102,8 +102,8 @@ TEST(no_partition_and_no_place_in_the_list_is_favoured)
     for (int round = 0; round < ROUNDS; round++) {
         struct fleet f;
         gather(&f, N);
-        by_place[claim_rank(f.names, N, 17)]++;
-        repeated += claim_rank(f.names, N, 17) == claim_rank(f.names, N, 18);
+        by_place[rank_best(f.names, N, 17)]++;
+        repeated += rank_best(f.names, N, 17) == rank_best(f.names, N, 18);
     }
     for (size_t i = 0; i < N; i++) {
         check_share(by_place[i], ROUNDS, N);
@@ -143,7 +143,98 @@ TEST(when_a_worker_comes_partitions_move_only_to_it)
     }
 }
 
-TEST(an_empty_fleet_is_not_read)
+/* --- who is counted ----------------------------------------------------------------------------
+ */
+
+enum { SILENT = 3000, PARTITIONS = 64 };
+
+static void
+join(struct queue_fleet *f, const char *name, int64_t silent_ms)
 {
-    CHECK_INT(0, claim_rank(NULL, 0, 5));
+    struct queue_member *m = &f->members[f->n++];
+    (void)snprintf(m->name, sizeof m->name, "%s", name);
+    m->silent_ms = silent_ms;
+}
+
+static size_t
+prefer(const struct queue_fleet *f, const char *self, bool prefers[PARTITIONS])
+{
+    memset(prefers, 0x55, PARTITIONS);
+    return rank_partitions(f, self, SILENT, PARTITIONS, prefers);
+}
+
+/* With the same view of the fleet each partition is preferred by exactly one member of a role. */
+TEST(members_of_a_role_share_the_partitions_without_rest)
+{
+    for (int round = 0; round < 100; round++) {
+        struct fleet f;
+        struct queue_fleet seen = {.n = 0};
+        unsigned takers[PARTITIONS] = {0};
+        gather(&f, 1 + t_random() % WORKERS_MAX);
+        for (size_t i = 0; i < f.n; i++) {
+            join(&seen, f.names[i], (int64_t)(t_random() % SILENT));
+            join(&seen, i % 2 ? "producer/a.1.x/1" : "workers/a.1.x/1", 0);
+        }
+        for (size_t i = 0; i < f.n; i++) {
+            bool prefers[PARTITIONS];
+            CHECK_INT(f.n, prefer(&seen, f.names[i], prefers));
+            for (unsigned p = 0; p < PARTITIONS; p++) {
+                takers[p] += prefers[p];
+                CHECK_INT(rank_best(f.names, f.n, p) == i, prefers[p]);
+            }
+        }
+        for (unsigned p = 0; p < PARTITIONS; p++) {
+            CHECK_INT(1, takers[p]);
+        }
+    }
+}
+
+TEST(silent_members_and_other_roles_are_not_counted)
+{
+    struct queue_fleet f = {.n = 0};
+    bool prefers[PARTITIONS];
+    join(&f, "worker/a.1.x/1", SILENT);
+    join(&f, "worker/b.1.x/1", 100 * SILENT);
+    join(&f, "producer/a.1.x/1", 0);
+    join(&f, "reaper/a.1.x/1", 0);
+    CHECK_INT(1, prefer(&f, "worker/self.1.x/1", prefers));
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        CHECK(prefers[p]);
+    }
+    join(&f, "worker/c.1.x/1", SILENT - 1);
+    CHECK_INT(2, prefer(&f, "worker/self.1.x/1", prefers));
+    CHECK_INT(2, prefer(&f, "producer/self.1.x/1", prefers));
+}
+
+/* Its own beat may be late or not to be seen yet; it does not matter to itself. */
+TEST(one_counts_oneself_once)
+{
+    const char *self = "worker/self.1.x/1", *names[] = {"worker/a.1.x/1", self};
+    for (int how = 0; how < 3; how++) {
+        struct queue_fleet f = {.n = 0};
+        bool prefers[PARTITIONS];
+        join(&f, names[0], 0);
+        if (how) {
+            join(&f, self, how == 1 ? 0 : 100 * SILENT);
+        }
+        CHECK_INT(2, prefer(&f, self, prefers));
+        for (unsigned p = 0; p < PARTITIONS; p++) {
+            CHECK_INT(rank_best(names, 2, p) == 1, prefers[p]);
+        }
+    }
+}
+
+TEST(a_full_fleet_fits)
+{
+    struct queue_fleet f = {.n = 0};
+    bool prefers[PARTITIONS];
+    enum { FULL = sizeof f.members / sizeof *f.members };
+    while (f.n < FULL) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "worker/a.%zu.x/1", f.n);
+        join(&f, name, 0);
+    }
+    CHECK_INT(FULL, prefer(&f, "worker/a.7.x/1", prefers));
+    CHECK_INT(FULL, prefer(&f, "worker/a.255.x/1", prefers));
+    CHECK_INT(FULL, prefer(&f, "worker/new.1.x/1", prefers));
 }
