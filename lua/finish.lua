@@ -6,7 +6,9 @@
 -- then for each delivery: jobs, device, ids
 -- ARGV[1] incarnation
 -- then for each delivery: device name, id, gen, token, row, kind (sent failed retry deferred unknown),
---      hold ms (the device serves nothing before), code, text, provider id, worker, send ms
+--      hold ms (the device serves nothing before), code, text, provider id, worker, send ms, busy ms (from the
+--      permit to the answer: the slot of a device that sends one at a time moves on by it, so that the gap lies
+--      between two requests as the provider sees them, however late the first one reached it)
 --
 -- Returns one string a delivery:
 --   ok     recorded
@@ -33,7 +35,9 @@ local function decide(jobs, device, ids, a)
     remove_entry(jobs, w[3])
     record('0')
     local hold = tonumber(ARGV[a + 6])
-    local d = redis.call('HMGET', device, 'next', 'more', 'window')
+    local busy = tonumber(ARGV[a + 12])
+    local d = redis.call('HMGET', device, 'next', 'more', 'window', 'max_in_flight')
+    if busy > 0 and (d[4] or '1') == '1' then d[1] = redis.call('HINCRBY', device, 'next', busy) end
     if hold > 0 and tonumber(d[1] or '0') < now + hold then
       redis.call('HSET', device, 'next', now + hold, 'held', ARGV[a + 7])
     end
@@ -66,6 +70,6 @@ local out, a = {}, 2
 for k = 6, #KEYS, 3 do
   out[#out + 1] = decide(KEYS[k], KEYS[k + 1], KEYS[k + 2], a)
   place(ready, KEYS[k + 1], KEYS[k], ARGV[a])
-  a = a + 12
+  a = a + 13
 end
 return out

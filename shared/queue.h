@@ -157,6 +157,7 @@ struct queue_finish {
     int64_t hold_ms;                                /* the device rests so long, 0 = its own pace */
     const char *code, *text, *provider_id, *worker; /* borrowed until queue_finish has returned */
     int64_t send_ms;
+    int64_t busy_ms; /* from the permit to the answer */
     enum finish_answer answer;
 };
 void queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n,

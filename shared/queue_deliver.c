@@ -215,6 +215,7 @@ queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n, 
         redis_cmd_str(&c, items[i].provider_id);
         redis_cmd_str(&c, items[i].worker);
         redis_cmd_int(&c, items[i].send_ms);
+        redis_cmd_int(&c, items[i].busy_ms);
     }
     struct call call = call_make(q, p, items, n, parse_finish, done, arg);
     call_send(&call, &c, true);

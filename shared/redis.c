@@ -42,6 +42,7 @@ struct redis_link {
     size_t window, in_flight;
     ev_timer retry, deadline;
     unsigned attempts;
+    int64_t up_since_ms; /* a link that falls soon after it came up goes on with longer waits */
     bool give_up; /* the deadline timer shall drop the connection */
     const char *channel;
     redis_message *on_message;
@@ -296,6 +297,9 @@ link_down(struct redis_link *l, const char *why)
     }
     ev_timer_stop(l->loop, &l->deadline);
     ev_timer_stop(l->loop, &l->retry);
+    if (was_up && clock_mono_ms() - l->up_since_ms > STEADY_MS) {
+        l->attempts = 0;
+    }
     double wait = (double)backoff_ms(l->attempts, 100, 3000, random_u64()) / 1000.0;
     if (l->attempts < 16) {
         l->attempts++;
@@ -547,7 +551,7 @@ on_info(redisAsyncContext *ac, void *reply, void *priv)
     memcpy(l->run_id, at + 7, 40);
     l->state = LINK_UP;
     l->why[0] = '\0';
-    l->attempts = 0;
+    l->up_since_ms = clock_mono_ms();
     deadline_again(l);
     if (l->on_state) {
         l->on_state(l->arg, l->run_id, "");
@@ -565,7 +569,7 @@ on_subscription(redisAsyncContext *ac, void *reply, void *priv)
     }
     if (l->state == LINK_GREETING) {
         l->state = LINK_UP;
-        l->attempts = 0;
+        l->up_since_ms = clock_mono_ms();
         ev_timer_stop(l->loop, &l->deadline);
     }
     if (v->element[2]->type == REDIS_REPLY_STRING && v->element[0]->len == 7) {

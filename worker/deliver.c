@@ -127,6 +127,7 @@ on_outcome(void *arg, const struct outcome *o)
     struct verdict v = pace_verdict(o);
     FAULT("worker.answered");
     d->outcome = *o;
+    d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;
     d->kind = v.kind;
     d->hold_ms = v.hold_ms;
     journal_outcome(w->journal, d->record,
@@ -217,7 +218,6 @@ on_permit(void *arg, const struct err *e)
             metric_add(&worker_metrics[M_STALE], b->items.permit[i].answer == PERMIT_STALE);
         } else {
             event = now - d->asked_ms > w->s->lease / 2 ? EVENT_TOO_OLD : EVENT_GO;
-            d->permitted_ms = now;
             if (d->gap_ms > 0) {
                 claim_soon(
                     b->part,
@@ -265,7 +265,7 @@ on_finish(void *arg, const struct err *e)
         if (!e) {
             /* The device's slot was moved at the permit: it is asked for again when that has come.
              */
-            int64_t left = d->gap_ms - (now - d->permitted_ms);
+            int64_t left = d->gap_ms + d->busy_ms - (now - d->asked_ms);
             if (d->hold_ms <= 0 && left <= 0) {
                 claim_device(b->part, d->lease.device);
             } else {
@@ -296,6 +296,7 @@ flush_finishes(struct part *part)
             .provider_id = d->outcome.provider_id,
             .worker = w->name,
             .send_ms = d->outcome.send_ms,
+            .busy_ms = d->busy_ms,
         };
     }
     queue_finish(w->q, part->p, b->items.finish, b->n, on_finish, b);

@@ -37,7 +37,8 @@ struct delivery {
     struct buf text;
     const struct sender_instance *sender;
     struct message message;
-    int64_t claimed_us, asked_ms, permitted_ms, leased_ms; /* monotonic */
+    int64_t claimed_us, asked_ms, leased_ms; /* monotonic */
+    int64_t busy_ms;                         /* from the permit to the answer */
     int64_t hold_ms;
     const char *hold_why;
     size_t record;

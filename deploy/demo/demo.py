@@ -153,7 +153,7 @@ def table(rows):
 
 def result(fleet, began):
     """The table of the end, and whether all invariants hold."""
-    v = fleet.check(throw=False, late_ms=250, gaps=100)
+    v = fleet.check(throw=False, late_ms=250, gaps=150)
     conservation = fleet.ctl("audit", "conservation", check=False)
     if conservation[0] != 0:
         v.problems.append("paceline audit conservation: " + (conservation[1] + conservation[2]).strip())

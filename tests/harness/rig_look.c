@@ -98,6 +98,7 @@ void
 rig_check_device(struct rig *r, uint64_t device)
 {
     struct queue_ids ids = {.n = 0};
+    bool live = false;
     unsigned p = queue_partition(r->q, device);
     int64_t flying = 0, entries = 0;
     CHECK_RUN(ERR_NONE, r, ids, device, &ids);
@@ -106,6 +107,7 @@ rig_check_device(struct rig *r, uint64_t device)
         int64_t lease = redis_num(&r->server, "ZSCORE pl:{p%02u}:leases %" PRIu64 "/%s", p, device,
                                   ids.ids[i].id);
         bool held = letter == 'L' || letter == 'P';
+        live = live || held || letter == 'S' || letter == 'W';
         CHECK(strchr("SWLPDRU", letter));
         CHECK_INT(held, lease > 0);
         flying += held ? 1 : 0;
@@ -116,4 +118,10 @@ rig_check_device(struct rig *r, uint64_t device)
     CHECK_INT(flying, count_leases(r, device));
     CHECK_INT(entries, redis_num(&r->server, "XLEN pl:{p%02u}:d:%" PRIu64 ":jobs", p, device));
     check_ready(r, device, flying, entries);
+    if (live) { /* it must be found by whoever looks for work, and keep its pace */
+        CHECK_INT(1, redis_num(&r->server, "SISMEMBER pl:{p%02u}:devices %" PRIu64, p, device));
+    }
+    if (entries) {
+        CHECK_INT(-1, redis_num(&r->server, "PTTL pl:{p%02u}:d:%" PRIu64, p, device));
+    }
 }

@@ -229,8 +229,19 @@ def producers_and_reconcilers_die_at_every_point():
 
 @test(seconds=300)
 def workers_and_settlers_die_at_every_point():
+    state = {"next": 0.0}
+
+    def kill(s):
+        """When all workers' points are done, workers still die, so that there is something to reclaim."""
+        now = time.monotonic()
+        if now > state["next"] and all(s.kills[p] >= KILLS for p in s.plan["worker"]):
+            state["next"] = now + 0.7
+            slot = s.random.choice([x for x in s.slots if x.role == "worker"])
+            slot.ours = True
+            slot.process.kill()
+
     # The dead are missed only after a while: until then the living look after their partitions, often.
-    storm(STORMS["worker"], lambda s: None, conf={"worker": {"poll_max": "10ms"}})
+    storm(STORMS["worker"], kill, conf={"worker": {"poll_max": "10ms"}})
 
 
 @test(seconds=300)

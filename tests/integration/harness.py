@@ -185,7 +185,7 @@ class RedisServer:
     def start(self):
         argv = ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.data,
                 "--maxmemory-policy", "noeviction", "--save", "", "--daemonize", "no",
-                "--appendonly", "no" if self.keep == "no" else "yes"]
+                "--appendonly", "no" if self.keep == "no" else "yes", "--enable-protected-configs", "yes"]
         if self.keep != "no":
             argv += ["--appendfsync", self.keep]
         log = os.path.join(self.folder, "redis.log")

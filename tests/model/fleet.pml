@@ -71,6 +71,7 @@ byte losses = 0;
 
 /* --- the provider's ledger, and decisions ------------------------------------------------------------------ */
 byte sends = 0, resends = 0;
+bool known = false;     /* Redis has been told that it was sent */
 
 /* --- workers: the delivery in hand, the journal, what Redis was told --------------------------------------- */
 #define NEVER 9
@@ -218,6 +219,7 @@ end:	atomic {                                        /* claim: pending -> proces
 
 inline finish_sent(id)
 {
+	known = true;
 	if
 	:: MINE(id) -> set_job(D, w_gen[id], w_tok[id]); r_sent = r_sent | BIT(w_gen[id], w_tok[id])
 	:: (job == D || job == R) && SAME(id)           /* dup */
@@ -277,7 +279,11 @@ end_permit:
 #ifdef M_NOPERMIT
 		:: job == L && SAME(id) ->              /* mutation: the worker looks, and leaves no trace */
 #else
-		:: PERMITTED(id) -> job = P;
+		:: PERMITTED(id) ->
+#if LOSS == 0
+			assert(job == P || !known);     /* nobody starts to send what is known to be sent */
+#endif
+			job = P;
 #endif
 			if
 			:: w_fly[id] = FLYING           /* go; journalled before anything else is done */
@@ -287,6 +293,7 @@ end_permit:
 		:: else -> W_REST                    /* stale */
 		fi }
 	:: atomic { LEASE_ENDED(id) -> W_REST }
+	:: atomic { FAULT; o = O_NONE; goto end_finish } /* it cannot be sent by anybody: failed, without a permit */
 	:: atomic { FAULT; goto end_release }
 	:: atomic { FAULT; goto dead }
 	fi;
@@ -314,7 +321,7 @@ end_permit:
 end_finish:
 	if
 	:: atomic {
-		TOLD(id) ->
+		TOLD(id) && !(LEASE_ENDED(id) && o == O_NONE && w_fly[id] == IDLE) ->
 		if
 		:: o == O_SENT ->
 			finish_sent(id);
@@ -327,6 +334,7 @@ end_finish:
 		:: FAULT; goto end_finish               /* the answer is lost: the same call again */
 		:: FAULT; goto dead
 		fi }
+	:: atomic { LEASE_ENDED(id) && o == O_NONE && w_fly[id] == IDLE -> W_REST }
 	:: atomic { FAULT; goto dead }
 	fi;
 end_release:

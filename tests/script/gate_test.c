@@ -113,6 +113,13 @@ probe(void)
 }
 
 static enum err_kind
+feed(void)
+{
+    struct queue_probe_device device = {.device = 17};
+    return RUN(&r, feed, 1, "producer/a.1.b/1", 60000, &device, 1);
+}
+
+static enum err_kind
 repair(void)
 {
     int64_t fixed;
@@ -176,6 +183,7 @@ static const struct verb {
     {"reclaim", reclaim, false, true, false},
     {"forget", forget, false, true, false},
     {"probe", probe, false, true, false},
+    {"feed", feed, false, true, false},
     {"repair", repair, false, true, false},
     {"reassert", reassert, true, true, false},
     {"drop", drop, true, true, false},

@@ -410,3 +410,57 @@ TEST(probe_unstages_what_is_not_newer_and_nothing_else)
     CHECK_STR("D 1 1 failed", rig_state(&r, 17, "j1"));
     rig_stop(&r);
 }
+
+/* --- feed ----------------------------------------------------------------------------------------
+ */
+
+/* Whether this producer may feed device 17 (ms > 0), or its lease is given back (0). */
+static bool
+feed(const char *producer, int64_t ms)
+{
+    struct queue_probe_device device = {.device = 17, .known = -1, .waiting = -1};
+    CHECK_RUN(ERR_NONE, &r, feed, 1, producer, ms, &device, 1);
+    CHECK_INT(redis_num(&r.server, "HLEN pl:{p01}:d:17:ids"), device.known);
+    CHECK_INT(redis_num(&r.server, "XLEN pl:{p01}:d:17:jobs"), device.waiting);
+    return !device.paused;
+}
+
+TEST(one_producer_at_a_time_feeds_a_device)
+{
+    rig_start(&r);
+    rig_push(&r, 17, "j1");
+    CHECK_INT('S', rig_stage(&r, 17, "j2", 1));
+    CHECK(feed("producer/a.1.b/1", 60000));
+    CHECK(feed("producer/a.1.b/1", 60000)); /* twice */
+    const char *before = rig_dump(&r);
+    CHECK(!feed("producer/c.2.d/1", 60000));
+    CHECK(!feed("producer/c.2.d/1", 0)); /* nor can it give away what is not its own */
+    CHECK_STR(before, rig_dump(&r));
+    CHECK(feed("producer/a.1.b/1", 0));
+    CHECK(feed("producer/a.1.b/1", 0));
+    CHECK(feed("producer/c.2.d/1", 60000));
+    CHECK(!feed("producer/a.1.b/1", 60000));
+    struct queue_probe_device device = {.device = 17};
+    CHECK_RUN(ERR_NONE, &r, probe, 1, false, &device, 1, NULL, 0); /* looking is not feeding */
+    CHECK(!device.paused);
+    rig_stop(&r);
+}
+
+TEST(a_dead_producers_feeder_lease_ends)
+{
+    rig_start(&r);
+    CHECK(feed("producer/a.1.b/1", 40));
+    CHECK(!feed("producer/c.2.d/1", 60000));
+    T_WAIT(feed("producer/c.2.d/1", 40), 5000);
+    T_WAIT(!strstr(rig_dump(&r), "d:17"), 5000); /* nothing stays behind */
+    rig_stop(&r);
+}
+
+TEST(a_paused_device_is_not_fed)
+{
+    rig_start(&r);
+    (void)snprintf(r.pace.paused, sizeof r.pace.paused, "ops");
+    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace);
+    CHECK(!feed("producer/a.1.b/1", 60000));
+    rig_stop(&r);
+}

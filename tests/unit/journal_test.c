@@ -281,6 +281,24 @@ TEST(a_dead_process_record_does_not_hold_its_place_for_ever)
     journal_close(j);
 }
 
+/* What was recorded of a job says nothing of the next one in its place. */
+TEST(a_record_starts_unrecorded)
+{
+    enum { N = 16 };
+    struct journal *j = open_in(t_dir(), N, "worker/a");
+    for (uint64_t n = 1; n <= 2 * N; n++) {
+        size_t record = permit(j, n, one);
+        journal_outcome(j, record, JOURNAL_SENT);
+        if (n <= N) {
+            journal_recorded(j, record);
+        }
+    }
+    journal_close(j);
+    j = open_in(t_dir(), N, "worker/b");
+    CHECK_INT(N, n_reports(j, one));
+    journal_close(j);
+}
+
 /* --- files ------------------------------------------------------------------------------------ */
 
 static size_t
@@ -463,11 +481,12 @@ TEST(another_file_is_written_anew)
     journal_close(open_in(t_dir(), 64, "worker/a"));
     path_of_journal(path);
     static const size_t sizes[] = {0, 1, 7, 8, 100, 1000, 100000};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    for (size_t i = 0; i < 2 * (sizeof sizes / sizeof *sizes); i++) {
         FILE *f = fopen(path, "w");
         CHECK(f != NULL);
-        for (size_t k = 0; k < sizes[i]; k++) {
-            (void)fputc((int)(t_random() & 0xff), f);
+        for (size_t k = 0; k < sizes[i / 2]; k++) {
+            /* Anything, or words that look like outcomes. */
+            (void)fputc(i % 2 ? (int)(t_random() & 0xff) : k % 4 == 0 ? JOURNAL_SENT : 0, f);
         }
         CHECK(fclose(f) == 0);
         struct journal *j = open_in(t_dir(), 64, "worker/b");
@@ -568,7 +587,7 @@ check_remains(const struct journal *j)
 
 TEST(a_worker_killed_while_it_writes_leaves_whole_records)
 {
-    for (int round = 0; round < 150; round++) {
+    for (int round = 0; round < 300; round++) {
         int fds[2];
         char c;
         CHECK(pipe(fds) == 0);

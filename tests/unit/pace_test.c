@@ -116,6 +116,18 @@ TEST(quiet_hours_without_a_zone_are_utc)
     }
 }
 
+TEST(a_zone_fits_or_there_are_no_quiet_hours)
+{
+    struct quiet q;
+    char text[96] = "1 2 ";
+    size_t n = strlen(text), longest = sizeof q.zone - 1;
+    memset(text + n, 'a', longest);
+    CHECK(pace_quiet_parse(text, &q));
+    CHECK_STR(text + n, q.zone);
+    text[n + longest] = 'a';
+    CHECK(!pace_quiet_parse(text, &q));
+}
+
 TEST(malformed_quiet_hours_are_none)
 {
     static const char *const bad[] = {
