@@ -107,6 +107,7 @@ program_run(struct ev_loop *loop, struct queue *q, struct store *db, const char 
             int64_t idle_ms, const struct program_gauges *gauges, program_cycle *cycle, void *arg)
 {
     bool was_well = true;
+    unsigned said = 0; /* a trouble is told once, and again when it becomes another one */
     log_info("started", "name", LOG_S(name), "version", LOG_S(PACELINE_VERSION));
     health_ready(false, "not connected yet");
     health_notify_started();
@@ -124,7 +125,8 @@ program_run(struct ev_loop *loop, struct queue *q, struct store *db, const char 
         metric_set(gauges->mysql_up, mysql);
         metric_set(gauges->deadlocks, (int64_t)store_stats(db)->deadlocks);
         metric_set(gauges->statements, (int64_t)store_stats(db)->statements);
-        if (!mysql && was_well) {
+        if (!mysql && (was_well || store_code(db) != said)) {
+            said = store_code(db);
             log_warn("mysql_trouble", "kind", LOG_S(err_kind_name(e.kind)), "why", LOG_S(e.text));
         } else if (mysql && !was_well) {
             log_info("mysql_well");

@@ -20,6 +20,7 @@
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 
+enum { STEADY_MS = 5000 };
 enum link_state { LINK_IDLE, LINK_DOWN, LINK_DIALING, LINK_GREETING, LINK_UP };
 
 struct request {

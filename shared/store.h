@@ -11,6 +11,7 @@
 #include "shared/err.h"
 #include "shared/mem.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,7 @@ void sql_bytes(struct sql *q, const void *value, size_t n);
 void sql_int(struct sql *q, int64_t value);
 void sql_uint(struct sql *q, uint64_t value);
 void sql_addf(struct sql *q, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void sql_addv(struct sql *q, const char *fmt, va_list ap);
 void sql_clear(struct sql *q);
 void sql_done(struct sql *q);
 
@@ -61,7 +63,8 @@ void sql_done(struct sql *q);
  * counts changed rows.  Kinds: ERR_RETRY for lost connection, deadlock, lock wait, read-only or a
  * full disk; ERR_REFUSED for anything else the server objects to.  On ERR_RETRY inside a
  * transaction the transaction is gone (rolled back) and the caller starts it again; outside one, a
- * statement that lost a deadlock has changed nothing and is repeated here, up to 5 times with jitter. */
+ * statement that lost a deadlock has changed nothing and is repeated here, up to 5 times with
+ * jitter. */
 MUST_USE bool store_exec(struct store *s, const struct sql *q, uint64_t *ret_affected,
                          uint64_t *ret_insert_id, struct err *e);
 

@@ -26,7 +26,7 @@ RANK = [
     {"err", "clock", "mem", "fault"},
     {"log", "conf", "conf_private", "conf_internal", "conf_file", "conf_print", "conf_value", "backoff", "metrics", "phone", "tz"},
     {"job", "render", "csv", "script", "http_server"},
-    {"redis", "store"},
+    {"redis", "store", "sql"},
     {"queue", "queue_private", "queue_push", "queue_deliver", "queue_keep", "migrate", "device"},
     {"program", "program_blocking", "rank"},
 ]

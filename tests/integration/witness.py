@@ -72,7 +72,7 @@ class Line:
         v = self.verdict
         if v == "1" or v == "ok" or v.startswith("ok:"):
             return "accepted"
-        if v.startswith("reject:") and v != "reject:408" or v == "retry:429":
+        if v.startswith(("reject:", "status:3")) or v == "retry:429":
             return "refused"
         return "open"
 

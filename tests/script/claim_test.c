@@ -279,7 +279,10 @@ TEST(jobs_of_a_paused_source_go_back_to_mysql)
     r.source = "c2";
     push_many(17, 3, 3);
     CHECK_RUN(ERR_NONE, &r, steer_source, "c1", "paused");
-    struct queue_permit job = rig_take(&r, 17, "j3"); /* never head of line */
+    struct queue_permit job;
+    CHECK_INT(0, rig_claim(&r, 17, 0, &job)); /* without room nothing is looked at */
+    CHECK_INT(3, redis_num(&r.server, "XLEN pl:{p01}:d:17:jobs"));
+    job = rig_take(&r, 17, "j3"); /* never head of line */
     struct queue_result x[4];
     CHECK_INT(2, rig_results(&r, 1, x, 4));
     for (int i = 0; i < 2; i++) {
@@ -346,7 +349,7 @@ TEST(a_claim_sets_aside_a_bounded_number_of_jobs)
 {
     struct queue_permit job;
     rig_start(&r);
-    r.pace.max_in_flight = 10;
+    r.pace.max_in_flight = 7;
     push_crowd(17, 120);
     CHECK_RUN(ERR_NONE, &r, steer_source, "c1", "cancelled");
     int64_t left = 120;
@@ -392,9 +395,10 @@ TEST(a_claim_heals_what_it_meets)
     (void)rig_take(&r, 17, "j1");
     CHECK_INT(1, redis_num(&r.server, "HDEL pl:{p01}:d:17:ids j2"));
     (void)redis_do(&r.server, "XADD pl:{p01}:d:17:jobs * id j8 gen 1 row 8 src c1 exp 0 v 1 job p");
+    (void)redis_do(&r.server, "XADD pl:{p01}:d:17:jobs * id j1 gen 1 row 1 src c1 exp 0 v 1 job p");
     CHECK_INT(1, rig_claim(&r, 17, 1, &job));
     CHECK_STR("j3", job.lease.id);
-    CHECK_INT(3, redis_num(&r.server, "XLEN pl:{p01}:d:17:jobs")); /* j8 was not reached */
+    CHECK_INT(4, redis_num(&r.server, "XLEN pl:{p01}:d:17:jobs")); /* j8 was not reached */
     CHECK_INT(FINISH_OK, rig_finish(&r, &job, "failed"));
     CHECK_INT(0, rig_claim(&r, 17, 1, &job));
     CHECK_INT(1, redis_num(&r.server, "XLEN pl:{p01}:d:17:jobs"));

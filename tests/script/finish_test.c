@@ -175,12 +175,13 @@ TEST(a_stale_outcome_other_than_sent_is_not_recorded)
     CHECK_INT(FINISH_OK, rig_finish(&r, &job, "failed"));
     second = rig_take(&r, 17, "j2");
     CHECK_INT('a', rig_end_lease(&r, &second));
-    struct queue_permit stale[4] = {second, job, job, job};
-    stale[1].lease.token = 7;                                          /* done by another */
-    stale[2].lease.gen = 2;                                            /* another generation */
+    struct queue_permit stale[5] = {second, job, job, job, rig_take(&r, 17, "j2")};
+    stale[4].lease.gen = 2;   /* another generation than the one in flight */
+    stale[1].lease.token = 7; /* done by another */
+    stale[2].lease.gen = 2;   /* another generation */
     (void)snprintf(stale[3].lease.id, sizeof stale[3].lease.id, "j9"); /* not known */
     const char *before = rig_dump(&r);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         for (int k = 0; k < 4; k++) {
             CHECK_INT(FINISH_STALE, rig_finish(&r, &stale[i], kinds[k]));
         }

@@ -26,6 +26,7 @@ TEST(forgetting_drops_the_id_and_the_result)
     rig_forget(&r, 1, &x);
     CHECK_STR("", rig_state(&r, 17, "j1"));
     CHECK_INT(0, redis_num(&r.server, "XLEN pl:{p01}:results"));
+    CHECK_STR("0 (nil) (nil) (nil)", redis_do(&r.server, "XPENDING pl:{p01}:results ledger"));
     CHECK_INT(-1, redis_num(&r.server, "PTTL pl:{p01}:d:17"));
     CHECK_STR("17", redis_do(&r.server, "SMEMBERS pl:{p01}:devices"));
     const char *before = rig_dump(&r);

@@ -1,5 +1,6 @@
 /* begin, open, drop and swept: what happens when Redis restarts, forgets, or comes back from the
  * past. */
+#include "shared/script.h"
 #include "tests/harness/rig.h"
 
 #include <inttypes.h>
@@ -86,6 +87,36 @@ TEST(whoever_comes_later_joins_the_incarnation_that_was_begun)
     CHECK_STR(queue_incarnation(r.q, 1), meta("inc"));
     queue_close(other.q);
     ev_loop_destroy(other.loop);
+    rig_stop(&r);
+}
+
+TEST(two_who_begin_at_once_agree)
+{
+    const char *text = script_sources[script_index("begin")].text;
+    char run_id[41];
+    rig_start(&r);
+    (void)snprintf(run_id, sizeof run_id, "%.40s", queue_incarnation(r.q, 1));
+    CHECK_STR("OK", redis_do(&r.server, "FLUSHALL"));
+    char *want = xasprintf("%s:1 closed", run_id);
+    CHECK_STR(want, redis_do(&r.server, "EVAL %s 1 pl:{p01}:meta %s 1", text, run_id));
+    CHECK_STR(want, redis_do(&r.server, "EVAL %s 1 pl:{p01}:meta %s 2", text, run_id));
+    CHECK(strncmp("EPOCH another server",
+                  redis_do(&r.server, "EVAL %s 1 pl:{p01}:meta %s 3", text, "abc"), 20) == 0);
+    free(want);
+    rig_stop(&r);
+}
+
+TEST(a_new_incarnation_owes_nothing_to_the_old_one)
+{
+    struct queue_meta m;
+    rig_start(&r);
+    (void)redis_do(&r.server,
+                   "HSET pl:{p01}:meta inc 0123:1 doubt doubt swept 0123:1 told:worker/a.1.b/1 5");
+    queue_refresh(r.q, 1); /* came back with the data of another server process */
+    queue_wait(r.q);
+    CHECK_RUN(ERR_NONE, &r, read_meta, 1, &m);
+    CHECK(m.state == PARTITION_CLOSED && m.n_told == 0 && !m.doubt && !m.swept[0]);
+    CHECK_STR(queue_incarnation(r.q, 1), m.incarnation);
     rig_stop(&r);
 }
 
