@@ -105,8 +105,16 @@ def done_rows(statuses):
     return sum(statuses.get(s, 0) for s in ("sent", "failed", "skipped", "unknown"))
 
 
+def holds_lease(fleet, pid):
+    """Whether this worker has a message in hand just now."""
+    redis = fleet.redis.client
+    leases = redis.pipeline([("ZRANGE", f"pl:{{p{p:02}}}:leases", 0, -1) for p in range(64)])
+    asked = [("HGET", f"pl:{{p{p:02}}}:d:{m.split('/')[0]}:ids", m.split("/")[1]) for p, ms in enumerate(leases) for m in ms]
+    return any(f".{pid}." in (word or "") for word in (redis.pipeline(asked) if asked else ()))
+
+
 def watch(fleet, total):
-    """Shows the campaign until it is through; kills a worker at 40 %.  Returns how many requests it flew."""
+    """Shows the campaign until it is through; kills a worker at 40 %, while it has messages in hand."""
     progress = Progress(total)
     killed = False
     until = time.monotonic() + LIMIT
@@ -115,7 +123,8 @@ def watch(fleet, total):
         done = done_rows(statuses)
         alive = sum(p.running() for n, p in fleet.processes.items() if n.startswith("worker"))
         progress.show(done, statuses.get("sent", 0), alive)
-        if not killed and done >= total * 0.4:
+        if not killed and done >= total * 0.4 and (
+                holds_lease(fleet, fleet.processes["worker1"].pid) or done >= total * 0.6):
             killed = True
             fleet.processes["worker1"].kill()
             progress.note = "worker 1 was killed (SIGKILL)"

@@ -113,9 +113,10 @@ class Slot:
             return
         if code == -signal.SIGKILL and self.point and not self.ours:
             storm.kills[self.point] += 1
-        elif not self.ours and not (code == 0 and self.point == "worker.released"):
+        elif not self.ours and not (code in (0, -signal.SIGTERM) and self.point == "worker.released"):
             raise AssertionError(f"{self.name} (at {self.point}) ended with {code}:\n  "
                                  + "\n  ".join(self.process.lines()[-8:]))
+        storm.bury(self.process)
         self.start()
 
 
@@ -143,8 +144,15 @@ class Storm:
         for role in ("reaper", "producer", "worker"):
             self.slots += [Slot(self, role, i + 1) for i in range(2)]
 
+    def bury(self, process):
+        """The dead count as alive for some seconds, and their partitions wait; at two deaths a second nothing
+        would go on, so the fleet forgets them at once."""
+        for name in self.fleet.redis.call("ZRANGE", "pl:fleet", 0, -1):
+            if f".{process.pid}." in name:
+                self.fleet.redis.call("ZREM", "pl:fleet", name)
+
     def feed(self, least=300):
-        """New campaigns over random devices, while there is little left to do."""
+        """New campaigns over random devices, while there is little left to do, or one has to begin."""
         now = time.monotonic()
         if now - self.looked < 0.1:
             return
@@ -153,7 +161,8 @@ class Storm:
         self.backlog = sum(statuses.get(s, 0) for s in ("pending", "processing", "queued"))
         waiting = self.fleet.sql.one("SELECT COUNT(*) FROM campaigns WHERE status = 'scheduled'"
                                      " OR (status = 'running' AND expanded_at IS NULL)")
-        if self.backlog < least and waiting < 3:
+        wanted = any((x.point or "").startswith(("campaign.", "expand.")) for x in self.slots)
+        if waiting < (3 if self.backlog < least else 1 if wanted and self.backlog < 5 * least else 0):
             self.campaign()
 
     def campaign(self):
@@ -240,7 +249,6 @@ def workers_and_settlers_die_at_every_point():
             slot.ours = True
             slot.process.kill()
 
-    # The dead are missed only after a while: until then the living look after their partitions, often.
     storm(STORMS["worker"], kill, conf={"worker": {"poll_max": "10ms"}})
 
 

@@ -226,6 +226,7 @@ class MariaDB:
         self.socket = os.path.join(folder, "mysql.sock")
         self.data = os.path.join(folder, "mysql")
         self.client = Sql(self.socket)
+        self.clients = [self.client]
         self.process = None
 
     @staticmethod
@@ -261,7 +262,7 @@ class MariaDB:
         if os.geteuid() == 0:
             argv.append("--user=root")
         self.process = Process("mariadbd", argv + self.options, os.path.join(self.folder, "mysql.log"))
-        self.client.close()
+        self.hang_up()
         wait_until(self.answers, 60, "mariadbd to start")
 
     def answers(self):
@@ -269,9 +270,13 @@ class MariaDB:
             raise AssertionError("mariadbd ended:\n" + "\n".join(self.process.lines()[-10:]))
         return self.client.rows("SELECT 1")
 
+    def hang_up(self):
+        for client in self.clients:
+            client.close()
+
     def kill(self):
         self.process.kill()
-        self.client.close()
+        self.hang_up()
 
     def restart(self):
         self.process.terminate(60)
@@ -331,7 +336,7 @@ QUICK = {
 
 class Fleet:
     def __init__(self, faults=False, rules=(), conf=None, senders=None, keep="no", durable=False, seed=None,
-                 folder=None, quick=True, env=None, stub=True, binaries=None, mysql_user="root"):
+                 folder=None, quick=True, env=None, stub=True, binaries=None, mysql_user="root", mysql_options=()):
         self.seed = SEED if seed is None else seed
         self.random = random.Random(self.seed)
         self.own_folder = folder is None
@@ -340,7 +345,7 @@ class Fleet:
         self.env, self.ctl_env = dict(env or {}), {}
         self.mysql_user = mysql_user
         self.redis = RedisServer(self.folder, keep)
-        self.mysql = MariaDB(self.folder, durable)
+        self.mysql = MariaDB(self.folder, durable, mysql_options)
         self.stub = Stub(self.folder, rules) if stub else None
         self.null_ledger = os.path.join(self.folder, "null-ledger")
         self.conf_file = os.path.join(self.folder, "paceline.conf")
@@ -354,6 +359,7 @@ class Fleet:
         self.serial = 0
         self.user = 1
         self.sql = Sql(self.mysql.socket, "paceline")
+        self.mysql.clients.append(self.sql)
 
     def webhook(self):
         """The sender that talks to the stub; by its headers the stub knows job, attempt and device."""

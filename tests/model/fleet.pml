@@ -114,6 +114,13 @@ bool p_busy[NP] = false, w_busy[NW] = false;
 #define W_BUSY(x) skip
 #endif
 
+/* Faults that do not matter for what Redis loses are left out where it does. */
+#if LOSS > 0 && !defined(ALLFAULTS)
+#define LOST false
+#else
+#define LOST FAULT
+#endif
+
 inline set_job(state, g, t)
 {
 	job = state; jgen = g; jtok = t
@@ -160,7 +167,7 @@ end:	atomic {                                        /* claim: pending -> proces
 			set_job(S, g, 0);
 			if
 			:: ok = true
-			:: FAULT; ok = false            /* the answer is lost: taken for "not staged" */
+			:: LOST; ok = false             /* the answer is lost: taken for "not staged" */
 			fi
 		:: else -> ok = false
 		fi }
@@ -293,7 +300,7 @@ end_permit:
 		:: else -> W_REST                    /* stale */
 		fi }
 	:: atomic { LEASE_ENDED(id) -> W_REST }
-	:: atomic { FAULT; o = O_NONE; goto end_finish } /* it cannot be sent by anybody: failed, without a permit */
+	:: atomic { LOST; o = O_NONE; goto end_finish } /* it cannot be sent by anybody: failed, without a permit */
 	:: atomic { FAULT; goto end_release }
 	:: atomic { FAULT; goto dead }
 	fi;
@@ -325,13 +332,14 @@ end_finish:
 		if
 		:: o == O_SENT ->
 			finish_sent(id);
-			assert(row == SENT || r_sent != 0) /* a known send is on its way to MySQL, or has arrived */
+			/* A known send is on its way to MySQL, or has arrived (or will be told again: the journal). */
+			assert(row == SENT || r_sent != 0 || !SAME_SERVER)
 		:: o == O_NONE -> finish_none(id)
 		:: o == O_UNKNOWN -> finish_unknown(id)
 		fi;
 		if
 		:: W_REST
-		:: FAULT; goto end_finish               /* the answer is lost: the same call again */
+		:: LOST; goto end_finish                /* the answer is lost: the same call again */
 		:: FAULT; goto dead
 		fi }
 	:: atomic { LEASE_ENDED(id) && o == O_NONE && w_fly[id] == IDLE -> W_REST }
@@ -346,7 +354,7 @@ end_release:
 		:: else
 		fi;
 		W_REST }
-	:: atomic { FAULT; W_REST }                  /* the call is lost: the lease ends some day */
+	:: atomic { LOST; W_REST }                   /* the call is lost: the lease ends some day */
 	fi;
 dead:
 	atomic {                                        /* whoever starts in its place takes its journal */
@@ -473,7 +481,7 @@ proctype Reconciler()
 end:	do
 	:: atomic {                                     /* rows that have stood still; after a loss in doubt, all of them */
 		(((row == PROCESSING || row == QUEUED) && PRODUCERS_DEAD) || doubt) && OPEN ->
-		was = row; g = gen; e = inc; what = LEAVE; sweep = doubt }
+		was = row; g = gen; what = LEAVE; sweep = doubt; e = (doubt -> inc : 0) }
 	   atomic {                                     /* probe: unstages in the same script */
 		if
 		:: PROBE && (was == PROCESSING || was == QUEUED) ->
@@ -682,7 +690,7 @@ byte o_jgen = 0, o_jtok = 0, o_tok = 0, o_inc = 0;
 SET o_sent = 0, o_none = 0, o_late = 0, o_unknown = 0;
 bool o_open = true, o_doubt = false, kept = false;
 
-/* The moment that Redis will come back from is chosen once before each loss; without one it is the last. */
+/* The moment that Redis will come back to is chosen once before each loss. */
 proctype Redis()
 {
 end:	do
@@ -692,7 +700,7 @@ end:	do
 		o_job = job; o_jgen = jgen; o_jtok = jtok; o_tok = tok; o_inc = inc; o_open = open;
 		o_sent = r_sent; o_none = r_none; o_late = r_late; o_unknown = r_unknown; o_doubt = doubt }
 	:: atomic {
-		losses < LOSS ->
+		kept ->
 		losses++; life++; kept = false;
 		job = o_job; jgen = o_jgen; jtok = o_jtok; tok = o_tok; inc = o_inc; open = o_open;
 		r_sent = o_sent; r_none = o_none; r_late = o_late; r_unknown = o_unknown;

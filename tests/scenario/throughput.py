@@ -16,10 +16,11 @@ RSS_MB = 64
 
 def main(messages=100_000, devices=300):
     conf = {"worker": {"concurrency": "256"}, "producer": {"window": "400", "claim_batch": "1000"}}
-    with Fleet(quick=False, conf=conf, stub=False, durable=False) as fleet:
+    large = ["--innodb-log-file-size=256M", "--innodb-buffer-pool-size=512M"]
+    with Fleet(quick=False, conf=conf, stub=False, durable=False, mysql_options=large) as fleet:
         fleet.devices(devices, sender="null")
-        fleet.leads(messages // devices)
-        messages = messages // devices * devices
+        fleet.leads(-(-messages // devices))
+        messages = fleet.sql.one("SELECT COUNT(*) FROM leads")
         programs = fleet.start(producer=2, worker=3, reaper=2)
         began = time.monotonic()
         fleet.campaign("all")

@@ -207,7 +207,10 @@ TEST(release_takes_back_only_what_the_token_holds)
     (void)snprintf(other.lease.id, sizeof other.lease.id, "j9");
     CHECK(!rig_release(&r, &other, 0));
     CHECK_STR(before, rig_dump(&r));
+    int64_t next = rig_field_num(&r, 17, "next");
     CHECK(rig_release(&r, &job, 0));
+    CHECK_INT(next, rig_field_num(&r, 17, "next"));
+    CHECK_STR("", rig_field(&r, 17, "held"));
     before = rig_dump(&r);
     CHECK(!rig_release(&r, &job, 0)); /* twice: it is nobody's now */
     CHECK_STR(before, rig_dump(&r));

@@ -98,6 +98,12 @@ TEST(past_the_window_new_jobs_are_refused_and_known_ones_are_not)
     CHECK_STR("", rig_state(&r, 17, "j4"));
     CHECK_INT('F', rig_stage(&r, 17, "j4", 1));
     struct queue_permit job = rig_send(&r, 17, "j1"); /* a job counts until it is forgotten */
+    CHECK_INT(FINISH_OK, rig_finish(&r, &job, "retry"));
+    CHECK_INT('F', rig_stage(&r, 17, "j4", 1));
+    CHECK_INT('S', rig_stage(&r, 17, "j1", 2)); /* it has its place already */
+    CHECK_INT('1', rig_activate(&r, 17, "j1", 2));
+    rig_settle(&r, 1);
+    job = rig_send(&r, 17, "j1");
     CHECK_INT(FINISH_OK, rig_finish(&r, &job, "sent"));
     CHECK_INT('F', rig_stage(&r, 17, "j4", 1));
     rig_settle(&r, 1);
