@@ -216,7 +216,7 @@ put_redis(struct ctl *c, struct doc *d, struct err *e)
         queue_refresh(c->queue, p);
         queue_depths(c->queue, p, &depths[p], ctl_asked, &why);
     }
-    queue_beat(c->queue, NULL, false, fleet, ctl_asked, &why);
+    queue_beat(c->queue, NULL, BEAT_ALIVE, fleet, ctl_asked, &why);
     queue_wait(c->queue);
     if (!why.kind) {
         put_depths(c, depths, n, d);

@@ -14,7 +14,8 @@
 --   ok     recorded
 --   dup    recorded before by this very token (its reply was lost)
 --   late   it had been declared unknown meanwhile: recorded as its resolution
---   stale  the lease was somebody else's: a "sent" is recorded all the same, anything else is not
+--   stale  the lease was somebody else's: a "sent" is recorded all the same, anything else only where Redis
+--          knows nothing of the job any more
 -- Cost    O(log devices) a delivery.
 local refused = gate()
 if refused then return refused end
@@ -51,6 +52,11 @@ local function decide(jobs, device, ids, a)
     if w[1] ~= 'U' or kind == 'unknown' then return 'dup' end
     record('1')
     return 'late'
+  end
+  if not w[1] then
+    -- Declared unknown and forgotten meanwhile: what is known now still belongs in the ledger.
+    record('1')
+    return 'stale'
   end
   if kind == 'sent' then
     -- Whatever the job is doing now, it was sent: nobody may start to send it again.

@@ -8,6 +8,8 @@
 --             daily cap, quiet, paused ("" = no), wake channel, partition
 --
 -- Returns 1.  Works while the partition recovers, and past maxmemory.  Same call again: no change.
+-- A device that was told a newer configuration keeps it: of two tellers, the one that read its row first may
+-- come last.
 local refused = gate(true)
 if refused then return refused end
 if ARGV[2] == 'source' then
@@ -18,6 +20,7 @@ end
 local device = KEYS[4]
 local known = redis.call('EXISTS', device) == 1
 if not known and ARGV[13] == '' then return 1 end -- an idle device: it is configured when it gets a job
+if tonumber(redis.call('HGET', device, 'config') or '0') > tonumber(ARGV[4]) then return 1 end
 redis.call('HSET', device, 'config', ARGV[4], 'max_in_flight', ARGV[5], 'gap_min', ARGV[6], 'gap_max', ARGV[7],
   'batch', ARGV[8], 'batch_pause', ARGV[9], 'hour_cap', ARGV[10], 'day_cap', ARGV[11], 'quiet', ARGV[12])
 if ARGV[13] == '' then redis.call('HDEL', device, 'paused')

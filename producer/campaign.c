@@ -247,8 +247,9 @@ expand(struct producer *p, uint64_t campaign, uint64_t *ret_rows, struct err *e)
     bool ok = store_transact(p->db, expand_body, &x, e);
     sql_done(&x.insert);
     if (!ok) {
-        return err_wrap(e, "campaign %" PRIu64,
-                        campaign); /* the lock goes with the next one or the connection */
+        struct err ignored = {0}; /* the lock may have gone with the connection */
+        return store_unlock(p->db, lock, &ignored) ? err_wrap(e, "campaign %" PRIu64, campaign)
+                                                   : false;
     }
     FAULT("expand.committed");
     *ret_rows += x.inserted;

@@ -30,8 +30,8 @@ rests(struct producer *p, uint64_t device)
     return r->device == device && r->until > clock_mono_ms();
 }
 
-static void
-rest(struct producer *p, uint64_t device, int64_t ms)
+void
+dispatch_rest(struct producer *p, uint64_t device, int64_t ms)
 {
     *resting_slot(p, device) = (struct resting){device, clock_mono_ms() + ms};
 }
@@ -139,7 +139,7 @@ order_by_room(struct pass *x)
             x->targets[x->n_targets++] = x->targets[i];
             x->targets[i] = t;
         } else {
-            rest(x->p, x->targets[i].device, FULL_REST_MS);
+            dispatch_rest(x->p, x->targets[i].device, FULL_REST_MS);
         }
     }
 }
@@ -184,7 +184,7 @@ claim_all(struct pass *x, struct err *e)
         ok = claim_and_push(x, t, n, paused.data ? paused.data : "", e);
         for (size_t i = 0; ok && i < n; i++) {
             if (t[i].claimed == 0) {
-                rest(x->p, t[i].device, EMPTY_REST_MS);
+                dispatch_rest(x->p, t[i].device, EMPTY_REST_MS);
             }
         }
         at += n;
@@ -256,11 +256,12 @@ bool
 dispatch_sweep(struct producer *p, bool all, uint64_t *ret_jobs, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(
-            p->db, &r, e,
-            "SELECT d.id FROM devices d WHERE d.status = 'active' AND EXISTS (SELECT 1 FROM "
-            "broadcast_messages m WHERE m.status = 'pending' AND m.device_id = d.id AND "
-            "m.scheduled_at <= UTC_TIMESTAMP(3)) ORDER BY d.id")) {
+    /* One dive into the index a device; as EXISTS it would be made a join over the whole backlog.
+     */
+    if (!store_queryf(p->db, &r, e,
+                      "SELECT d.id FROM devices d WHERE d.status = 'active' AND (SELECT 1 FROM "
+                      "broadcast_messages m WHERE m.status = 'pending' AND m.device_id = d.id AND "
+                      "m.scheduled_at <= UTC_TIMESTAMP(3) LIMIT 1) = 1 ORDER BY d.id")) {
         return false;
     }
     uint64_t *devices = xcalloc((size_t)r.count, sizeof *devices);

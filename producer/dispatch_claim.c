@@ -125,15 +125,18 @@ claim_body(struct store *db, void *arg, struct err *e)
     return ok;
 }
 
-/* Campaigns that are paused or cancelled keep their rows. */
+/* Campaigns that are paused or cancelled keep their rows; so do those that ended as cancelled
+ * lately, whose rows late evidence may have brought back. */
 bool
 claim_read_paused(struct producer *p, struct buf *ret, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(p->db, &r, e,
-                      "SELECT id FROM campaigns WHERE status = 'paused' UNION ALL SELECT id FROM "
-                      "campaigns WHERE "
-                      "status = 'cancelled' AND finished_at IS NULL")) {
+    if (!store_queryf(
+            p->db, &r, e,
+            "SELECT id FROM campaigns WHERE status = 'paused' UNION ALL SELECT id FROM campaigns "
+            "WHERE status = 'cancelled' AND (finished_at IS NULL OR finished_at > UTC_TIMESTAMP(3) "
+            "- "
+            "INTERVAL 1 DAY)")) {
         return false;
     }
     if (r.count) {

@@ -59,6 +59,9 @@ struct target *find_target(const struct pass *x, uint64_t device);
  */
 MUST_USE bool push_jobs(struct pass *x, struct err *e);
 
+/* The device is not looked at again for ms. */
+void dispatch_rest(struct producer *p, uint64_t device, int64_t ms);
+
 /* For qsort and bsearch over row ids. */
 int by_row_id(const void *a, const void *b);
 

@@ -26,19 +26,41 @@ int_or(const struct rows *r, unsigned column)
     return r->field[column] ? rows_int(r, column) : -1;
 }
 
+/* "1,2": the campaigns of the claimed rows; "0" when there are none. */
 static bool
-read_templates(struct pass *x, struct err *e)
+read_campaigns(struct pass *x, struct sql *ret, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q,
-             "SELECT c.id, c.content, c.min_gap_ms, c.max_gap_ms, c.batch_size, c.batch_pause_ms "
-             "FROM campaigns c JOIN (SELECT DISTINCT campaign_id FROM broadcast_messages "
-             "WHERE id IN ("); /* a derived table: as a subquery it may become a scan of an index */
+    sql_text(&q, "SELECT DISTINCT campaign_id FROM broadcast_messages WHERE id IN (");
     sql_text(&q, x->ids.text.data);
-    sql_text(&q, ")) m ON m.campaign_id = c.id");
+    sql_text(&q, ") AND campaign_id IS NOT NULL");
     bool ok = store_query(x->p->db, &q, &r, e);
     sql_done(&q);
+    sql_text(ret, "0");
+    while (ok && rows_next(&r)) {
+        sql_text(ret, ",");
+        sql_uint(ret, rows_uint(&r, 0));
+    }
+    rows_done(&r);
+    return ok;
+}
+
+static bool
+read_templates(struct pass *x, struct err *e)
+{
+    struct sql q = {0}, ids = {0};
+    struct rows r = {0};
+    bool ok = read_campaigns(x, &ids, e);
+    if (ok) {
+        sql_text(&q, "SELECT id, content, min_gap_ms, max_gap_ms, batch_size, batch_pause_ms FROM "
+                     "campaigns WHERE id IN (");
+        sql_text(&q, ids.text.data);
+        sql_text(&q, ")");
+        ok = store_query(x->p->db, &q, &r, e);
+    }
+    sql_done(&q);
+    sql_done(&ids);
     if (!ok) {
         return false;
     }

@@ -13,6 +13,7 @@ plan_fate(char stage_answer)
     case 'S':
         return FATE_QUEUE;
     case 'F':
+    case 0: /* no answer, or Redis takes nothing more in */
         return FATE_RETURN;
     default:
         return FATE_LATER;

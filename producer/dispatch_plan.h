@@ -14,7 +14,7 @@ int64_t plan_room(int64_t window, int64_t known, bool paused, bool open);
 /* What becomes of a claimed row, by the answer of stage. */
 enum row_fate {
     FATE_QUEUE,  /* staged: call it queued, then activate */
-    FATE_RETURN, /* no room any more: pending again, at once */
+    FATE_RETURN, /* no room any more, or no answer (0): pending again, in its place */
     FATE_LATER,  /* Redis still holds an earlier life of this job: pending again, in a moment */
 };
 enum row_fate plan_fate(char stage_answer);

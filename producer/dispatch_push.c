@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CALL_ITEMS = 50, LATER_MS = 2000 };
+enum { CALL_ITEMS = 50, LATER_MS = 2000, REFUSED_REST_MS = 2000 };
 
 struct verb_call {
+    struct producer *p;
     struct queue_push *items;
     size_t n;
 };
@@ -18,6 +19,7 @@ on_stage(void *arg, const struct err *e)
     struct verb_call *c = arg;
     for (size_t i = 0; e && i < c->n; i++) {
         c->items[i].state = 0; /* nobody knows: the row goes back, the next claim stages anew */
+        dispatch_rest(c->p, c->items[i].device, REFUSED_REST_MS);
     }
 }
 
@@ -51,7 +53,7 @@ each_call(struct pass *x, bool activate)
             n++;
         }
         struct verb_call *c = &calls[n_calls++];
-        *c = (struct verb_call){&x->items[i], n};
+        *c = (struct verb_call){x->p, &x->items[i], n};
         bool any = false;
         for (size_t k = 0; k < n; k++) {
             any = any || !c->items[k].skip;

@@ -41,7 +41,7 @@ cycle(void *arg, bool *work, struct err *e)
     int64_t began = clock_mono_us();
     uint64_t rows = 0, jobs = 0;
     if (program_due(&p->next_beat, 1000)) {
-        queue_beat(p->q, p->name, false, &p->fleet, NULL, NULL);
+        queue_beat(p->q, p->name, BEAT_ALIVE, &p->fleet, NULL, NULL);
         queue_wait(p->q);
         (void)rank_partitions(&p->fleet, p->name, SILENT_MS, queue_partitions(p->q), p->prefers);
     }

@@ -81,6 +81,15 @@ steer_campaigns(struct producer *p, struct err *e)
         if (list[i].told.failed) {
             continue; /* again at the next tick */
         }
+        /* Somebody may have changed the row meanwhile and told Redis before us: then it is told
+         * again. */
+        if (!store_execf(p->db, NULL, e,
+                         "UPDATE campaigns SET steered = IF(status IN ('paused', 'cancelled'), "
+                         "'none', 'paused') "
+                         "WHERE id = %" PRIu64 " AND status <> %s",
+                         list[i].id, list[i].status)) {
+            return false;
+        }
         log_info("campaign_steered", "campaign", LOG_I(list[i].id), "status", LOG_S(list[i].status),
                  "redis", LOG_S(list[i].wanted));
         if (!store_execf(p->db, NULL, e,
@@ -179,9 +188,10 @@ static bool
 skip_cancelled(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(p->db, &r, e,
-                      "SELECT id FROM campaigns WHERE status = 'cancelled' AND finished_at IS NULL "
-                      "LIMIT 100")) {
+    if (!store_queryf(
+            p->db, &r, e,
+            "SELECT id FROM campaigns WHERE status = 'cancelled' AND (finished_at IS NULL OR "
+            "finished_at > UTC_TIMESTAMP(3) - INTERVAL 1 DAY)")) {
         return false;
     }
     bool ok = true;
@@ -194,27 +204,16 @@ skip_cancelled(struct producer *p, uint64_t *ret_rows, struct err *e)
     return ok;
 }
 
-/* Devices that are offline and whose owner does not want messages to wait for them. */
+/* Devices that are offline and whose owner does not want messages to wait for them, and removed
+ * ones. */
 static bool
 skip_offline(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
-    struct rows r;
-    if (!store_queryf(
-            p->db, &r, e,
-            "SELECT id FROM devices WHERE status = 'offline' AND when_offline = 'skip' UNION ALL "
-            "SELECT id FROM devices WHERE status = 'removed'")) {
-        return false;
-    }
-    bool ok = true;
-    while (ok && rows_next(&r)) {
-        char where[96];
-        (void)snprintf(where, sizeof where,
-                       "device_id = %" PRIu64 " AND scheduled_at <= UTC_TIMESTAMP(3)",
-                       rows_uint(&r, 0));
-        ok = skip_rows(p, M_EXPIRED, ret_rows, where, "device-offline", e);
-    }
-    rows_done(&r);
-    return ok;
+    return skip_rows(p, M_EXPIRED, ret_rows,
+                     "scheduled_at <= UTC_TIMESTAMP(3) AND device_id IN (SELECT id FROM devices "
+                     "WHERE status = 'removed' OR "
+                     "(status = 'offline' AND when_offline = 'skip'))",
+                     "device-offline", e);
 }
 
 bool

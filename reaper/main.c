@@ -64,7 +64,9 @@ single_steps(struct reaper *r, struct err *e)
         r->next_progress =
             began + (20 * took > r->s->progress_interval ? 20 * took : r->s->progress_interval);
     }
-    return ok && store_unlock(r->db, "paceline-reconcile", e);
+    struct err ignored = {0}; /* after a failure the lock may have gone with the connection */
+    bool unlocked = store_unlock(r->db, "paceline-reconcile", ok ? e : &ignored);
+    return ok && unlocked;
 }
 
 static bool
@@ -73,7 +75,7 @@ cycle(void *arg, bool *work, struct err *e)
     struct reaper *r = arg;
     size_t settled = 0;
     if (program_due(&r->next_beat, 1000)) {
-        queue_beat(r->q, r->name, false, &r->fleet, NULL, NULL);
+        queue_beat(r->q, r->name, BEAT_ALIVE, &r->fleet, NULL, NULL);
         queue_wait(r->q);
     }
     if (program_due(&r->next_sweep, r->s->sweep)) {

@@ -33,8 +33,11 @@ struct settings {
 struct part {
     struct reclaim_watch *watch;
     int64_t closed_since; /* monotonic; 0 = not closed */
+    char closed_as[80];   /* the incarnation that is waited for */
+    char seen[80];        /* the incarnation whose open meta (and doubt) was read */
     char swept[80];       /* the incarnation known to be swept */
     bool doubt;
+    bool unlooked;     /* some of its rows could not be compared in this sweep */
     uint64_t *devices; /* to be checked, read once a round */
     size_t n_devices, at_device;
 };
@@ -50,7 +53,7 @@ struct reaper {
     struct queue_fleet fleet;
     struct settle_rules rules;
     bool leads; /* holds the named lock of the steps that one reaper does for all */
-    int64_t next_beat, next_sweep, next_stuck, next_reconcile, next_policy, next_progress,
+    int64_t next_beat, next_sweep, next_stuck, next_reconcile, next_withdraw, next_progress,
         next_recovery, next_audit;
     int64_t progress_ms;
     char fresh_at[32]; /* queued_at of the last row looked at */

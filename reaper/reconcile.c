@@ -15,7 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_A_BATCH = 1000, BATCHES_A_PASS = 20, PROBE_ITEMS = 50, DEVICES_A_PASS = 64 };
+enum {
+    ROWS_A_BATCH = 1000,
+    BATCHES_A_PASS = 20,
+    PROBE_ITEMS = 50,
+    DEVICES_A_PASS = 64,
+    WITHDRAW_MS = 3000
+};
 
 struct item {
     uint64_t id;
@@ -95,10 +101,13 @@ add_probe(struct probe_call *c, struct item *x)
     c->items[c->n++] = x;
 }
 
-/* Fills each item's repair; items of partitions that did not answer keep REPAIR_NOTHING. */
-static void
+/* Fills each item's repair.  Items of partitions that did not answer, or of whose opening we have
+ * not read whether it was in doubt, keep REPAIR_NOTHING, and the partition is marked as not looked
+ * at.  Returns whether all were. */
+static bool
 probe(struct reaper *r, struct rows_batch *b)
 {
+    bool all = true;
     struct probe_call *calls = xcalloc(b->n, sizeof *calls);
     size_t n_calls = 0;
     qsort_r(b->items, b->n, sizeof *b->items, by_partition, r->q);
@@ -116,12 +125,19 @@ probe(struct reaper *r, struct rows_batch *b)
     queue_wait(r->q);
     for (size_t k = 0; k < n_calls; k++) {
         struct probe_call *c = &calls[k];
-        for (size_t i = 0; !c->failed && i < c->n; i++) {
+        struct part *part = &r->parts[c->p];
+        if (c->failed || strcmp(part->seen, queue_incarnation(r->q, c->p)) != 0) {
+            part->unlooked = true;
+            all = false;
+            continue;
+        }
+        for (size_t i = 0; i < c->n; i++) {
             c->items[i]->repair =
-                reconcile_plan(c->items[i]->status, c->jobs[i].state, r->parts[c->p].doubt);
+                reconcile_plan(c->items[i]->status, c->jobs[i].state, part->doubt);
         }
     }
     free(calls);
+    return all;
 }
 
 /* --- writing
@@ -164,7 +180,7 @@ write_repair(struct reaper *r, const struct rows_batch *b, enum repair repair, e
 }
 
 static bool
-repair_rows(struct reaper *r, struct rows_batch *b, struct err *e)
+repair_rows(struct reaper *r, struct rows_batch *b, bool *ret_all, struct err *e)
 {
     static const char pending[] = "status = 'pending'";
     static const char queued[] = "status = 'queued', queued_at = UTC_TIMESTAMP(3)";
@@ -172,7 +188,7 @@ repair_rows(struct reaper *r, struct rows_batch *b, struct err *e)
         "status = 'unknown', attempt = attempt + 1, unknowns = unknowns + 1, error_class = "
         "'redis-lost', error_message = 'Redis lost data and a worker that may have sent it did "
         "not report', decide_at = NULL";
-    probe(r, b);
+    *ret_all = probe(r, b);
     FAULT("reconcile.probed");
     bool ok = write_repair(r, b, REPAIR_PENDING, ROW_QUEUED, pending, M_REPAIR_PENDING, e) &&
               write_repair(r, b, REPAIR_PENDING, ROW_PROCESSING, pending, M_REPAIR_PENDING, e) &&
@@ -200,15 +216,17 @@ look_at_processing(struct reaper *r, struct err *e)
         " MICROSECOND ORDER BY processing_started_at, id LIMIT %d",
         r->s->claim_lease * 1000, ROWS_A_BATCH);
     bool ok = read_items(r, &q, &b, e);
-    ok = ok && (b.n == 0 || repair_rows(r, &b, e));
+    bool all;
+    ok = ok && (b.n == 0 || repair_rows(r, &b, &all, e));
     free(b.items);
     sql_done(&q);
     return ok;
 }
 
-/* From the cursor on; *ret_end when there are no more rows of that age. */
+/* From the cursor on; *ret_end when there are no more rows of that age, or (unless sweeping) not
+ * all could be looked at: the cursor stays then. */
 static bool
-look_at_queued(struct reaper *r, int64_t age_ms, bool *ret_end, struct err *e)
+look_at_queued(struct reaper *r, int64_t age_ms, bool sweeping, bool *ret_end, struct err *e)
 {
     struct sql q = {0};
     struct rows_batch b;
@@ -222,9 +240,17 @@ look_at_queued(struct reaper *r, int64_t age_ms, bool *ret_end, struct err *e)
     bool ok = read_items(r, &q, &b, e);
     *ret_end = b.n < ROWS_A_BATCH;
     if (ok && b.n) {
-        (void)snprintf(r->fresh_at, sizeof r->fresh_at, "%s", b.last_at);
-        r->fresh_id = b.last_id;
-        ok = repair_rows(r, &b, e);
+        char at[sizeof r->fresh_at];
+        uint64_t id = b.last_id;
+        bool all = true;
+        (void)snprintf(at, sizeof at, "%s", b.last_at);
+        ok = repair_rows(r, &b, &all, e);
+        if (ok && (all || sweeping)) {
+            (void)snprintf(r->fresh_at, sizeof r->fresh_at, "%s", at);
+            r->fresh_id = id;
+        } else {
+            *ret_end = true;
+        }
     }
     free(b.items);
     sql_done(&q);
@@ -238,36 +264,85 @@ rewind_cursor(struct reaper *r)
     r->fresh_id = 0;
 }
 
-/* After a recovery every queued row is looked at, whatever its age; then the partitions count as
- * swept. */
+struct mark {
+    struct part *part;
+    char incarnation[80];
+};
+
+static void
+on_marked(void *arg, const struct err *e)
+{
+    struct mark *m = arg;
+    if (!e) {
+        (void)snprintf(m->part->swept, sizeof m->part->swept, "%s", m->incarnation);
+        m->part->doubt = false;
+    }
+}
+
+/* After a recovery every queued row is looked at, whatever its age; partitions of which all rows
+ * were, and that took note of it, then count as swept. */
 static bool
 sweep_recovered(struct reaper *r, struct err *e)
 {
-    char(*incarnation)[80] = xcalloc(r->n_parts, sizeof *incarnation);
-    bool any = false, ok = true;
+    struct mark *marks = xcalloc(r->n_parts, sizeof *marks);
+    bool any = false, ok = true, end = false;
     for (unsigned p = 0; p < r->n_parts; p++) {
+        struct part *part = &r->parts[p];
         const char *now = queue_incarnation(r->q, p);
-        if (queue_state(r->q, p) == PARTITION_OPEN && *now && strcmp(now, r->parts[p].swept) != 0) {
-            (void)snprintf(incarnation[p], sizeof *incarnation, "%s", now);
+        if (queue_state(r->q, p) == PARTITION_OPEN && *now && strcmp(now, part->seen) == 0 &&
+            strcmp(now, part->swept) != 0) {
+            marks[p].part = part;
+            (void)snprintf(marks[p].incarnation, sizeof marks[p].incarnation, "%s", now);
+            part->unlooked = false;
             any = true;
         }
     }
     if (any) {
-        bool end = false;
         rewind_cursor(r);
         while (ok && !end && !program_stopping) {
-            ok = look_at_queued(r, 0, &end, e);
+            ok = look_at_queued(r, 0, true, &end, e);
         }
         for (unsigned p = 0; ok && end && p < r->n_parts; p++) {
-            if (incarnation[p][0]) {
-                queue_mark_swept(r->q, p, incarnation[p], NULL, NULL);
-                (void)snprintf(r->parts[p].swept, sizeof r->parts[p].swept, "%s", incarnation[p]);
-                r->parts[p].doubt = false;
+            if (marks[p].part && !marks[p].part->unlooked) {
+                queue_mark_swept(r->q, p, marks[p].incarnation, on_marked, &marks[p]);
             }
         }
         queue_wait(r->q);
     }
-    free(incarnation);
+    free(marks);
+    return ok;
+}
+
+/* Jobs that wait in the stream of a device that serves nothing are met by no worker.  Those that
+ * are too late, cancelled, or wait for a device that will not come are taken out; their rows go
+ * back and are skipped. */
+static bool
+withdraw(struct reaper *r, struct err *e)
+{
+    struct sql q = {0};
+    struct rows_batch b;
+    bool all;
+    sql_addf(&q,
+             "SELECT m.id, m.job_id, m.device_id, m.gen, m.status, m.queued_at FROM devices d JOIN "
+             "broadcast_messages m "
+             "ON m.device_id = d.id AND m.status = 'queued' LEFT JOIN campaigns c ON c.id = "
+             "m.campaign_id WHERE d.status "
+             "IN ('paused', 'offline', 'removed') AND (m.expires_at < UTC_TIMESTAMP(3) OR c.status "
+             "= 'cancelled' OR "
+             "d.status = 'removed' OR (d.status = 'offline' AND d.when_offline = 'skip')) LIMIT %d",
+             ROWS_A_BATCH);
+    bool ok = read_items(r, &q, &b, e);
+    for (size_t i = 0; ok && i < b.n; i++) {
+        struct queue_drop drop = {
+            .device = b.items[i].probe.device, .row = b.items[i].id, .gen = b.items[i].probe.gen};
+        (void)snprintf(drop.id, sizeof drop.id, "%s", b.items[i].probe.id);
+        queue_drop(r->q, queue_partition(r->q, drop.device), false, false, &drop, 1, NULL, NULL,
+                   NULL);
+    }
+    queue_wait(r->q);
+    ok = ok && (b.n == 0 || repair_rows(r, &b, &all, e));
+    free(b.items);
+    sql_done(&q);
     return ok;
 }
 
@@ -335,11 +410,12 @@ reconcile_pass(struct reaper *r, struct err *e)
     if (!r->fresh_at[0]) {
         rewind_cursor(r);
     }
-    if (!sweep_recovered(r, e) || !look_at_processing(r, e)) {
+    if (!sweep_recovered(r, e) || !look_at_processing(r, e) ||
+        (program_due(&r->next_withdraw, WITHDRAW_MS) && !withdraw(r, e))) {
         return false;
     }
     for (int i = 0; i < BATCHES_A_PASS && !end && !program_stopping; i++) {
-        if (!look_at_queued(r, r->s->fresh_age, &end, e)) {
+        if (!look_at_queued(r, r->s->fresh_age, false, &end, e)) {
             return false;
         }
     }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXPECTED_MAX = 512, ALIVE_MS = 15000 };
+enum { EXPECTED_MAX = 1024, ALIVE_MS = 15000 };
 
 struct expected {
     char names[EXPECTED_MAX][QUEUE_NAME_SIZE];
@@ -75,6 +75,14 @@ steer_again(struct reaper *r, unsigned p, struct err *e)
         queue_steer_source_in(r->q, p, source, rows_str(&rows, 1), NULL, NULL);
     }
     rows_done(&rows);
+    /* A campaign that is resumed just now may be told before this: the producers tell all of them
+     * once more. */
+    if (!store_execf(r->db, NULL, e,
+                     "UPDATE campaigns SET steered = 'paused' WHERE status = 'running' AND steered "
+                     "= 'none' AND "
+                     "updated_at > UTC_TIMESTAMP(3) - INTERVAL 60 SECOND")) {
+        return false;
+    }
     if (!store_queryf(r->db, &rows, e,
                       "SELECT d.id, " DEVICE_PACE_COLUMNS
                       " FROM devices d WHERE d.status IN ('paused', 'offline', 'removed') "
@@ -169,6 +177,7 @@ look_at(struct reaper *r, unsigned p, const struct queue_meta *m, const struct e
     if (m->state == PARTITION_OPEN) {
         part->closed_since = 0;
         part->doubt = m->doubt;
+        (void)snprintf(part->seen, sizeof part->seen, "%s", m->incarnation);
         if (strcmp(m->swept, m->incarnation) == 0) {
             (void)snprintf(part->swept, sizeof part->swept, "%s", m->swept);
         }
@@ -192,8 +201,10 @@ recovery_pass(struct reaper *r, struct err *e)
     for (unsigned p = 0; p < r->n_parts; p++) {
         if (queue_state(r->q, p) == PARTITION_CLOSED) {
             struct part *part = &r->parts[p];
-            if (!part->closed_since) {
+            if (!part->closed_since || strcmp(part->closed_as, queue_incarnation(r->q, p)) != 0) {
                 part->closed_since = now;
+                (void)snprintf(part->closed_as, sizeof part->closed_as, "%s",
+                               queue_incarnation(r->q, p));
                 FAULT("recovery.begun");
             }
             waited = now - part->closed_since > waited ? now - part->closed_since : waited;

@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_A_PARTITION = 100, FORGET_ITEMS = 50, STUCK_MS = 10000 };
+enum { READ_A_PARTITION = 100, FORGET_ITEMS = 50, STUCK_MS = 10000, MAX_ATTEMPTS = 5 };
 
 struct entry {
     struct queue_result r;
     struct ledger_row row;
     bool found;
     struct settle_action a;
+    const struct queue_result *from; /* the result that made the action */
+    uint64_t campaign;
 };
 
 void
@@ -77,8 +79,11 @@ by_row(const void *a, const void *b)
         return x->r.row < y->r.row ? -1 : 1;
     }
     /* Results of one row in the order in which they were written. */
-    uint64_t s = strtoull(x->r.entry, NULL, 10), t = strtoull(y->r.entry, NULL, 10);
-    return s < t ? -1 : s > t;
+    unsigned long long s[2] = {0}, t[2] = {0};
+    (void)sscanf(x->r.entry, "%llu-%llu", &s[0], &s[1]);
+    (void)sscanf(y->r.entry, "%llu-%llu", &t[0], &t[1]);
+    int i = s[0] == t[0] ? 1 : 0;
+    return s[i] < t[i] ? -1 : s[i] > t[i];
 }
 
 /* A result without its row's number (its stream entry was lost with Redis' data) is found by its
@@ -109,17 +114,14 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT m.id, m.status, m.gen, m.attempt, m.deferrals, m.unknowns, "
-                 "COALESCE(c.max_attempts, 5), "
-                 "COALESCE(c.on_unknown, 'hold') FROM broadcast_messages m LEFT JOIN campaigns c "
-                 "ON c.id = m.campaign_id "
-                 "WHERE m.id IN (");
+    sql_text(&q, "SELECT id, status, gen, attempt, deferrals, unknowns, campaign_id FROM "
+                 "broadcast_messages WHERE id IN (");
     for (size_t i = 0; i < b->n; i++) {
         sql_text(&q, i ? "," : "");
         sql_uint(&q, b->e[i].r.row);
         b->e[i].found = false;
     }
-    sql_text(&q, ") ORDER BY m.id FOR UPDATE");
+    sql_text(&q, ") ORDER BY id FOR UPDATE");
     bool ok = store_query(db, &q, &r, e);
     sql_done(&q);
     if (!ok) {
@@ -138,14 +140,45 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
                 .attempt = (uint32_t)rows_uint(&r, 3),
                 .deferrals = (uint32_t)rows_uint(&r, 4),
                 .unknowns = (uint32_t)rows_uint(&r, 5),
-                .max_attempts = (uint32_t)rows_uint(&r, 6),
-                .policy = unknown_policy_parse(rows_str(&r, 7)),
+                .max_attempts = MAX_ATTEMPTS,
             };
+            b->e[i].campaign = rows_uint(&r, 6);
             b->e[i].found = row_status_parse(rows_str(&r, 1), &row->status);
         }
     }
     rows_done(&r);
     return true;
+}
+
+/* What the campaigns say of attempts and unknown outcomes; read without locks, which a pause would
+ * wait for. */
+static bool
+read_policies(struct store *db, struct batch *b, struct err *e)
+{
+    struct sql q = {0};
+    struct rows r;
+    uint64_t last = 0;
+    sql_text(&q, "SELECT id, max_attempts, on_unknown FROM campaigns WHERE id IN (0");
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->e[i].campaign && b->e[i].campaign != last) {
+            last = b->e[i].campaign;
+            sql_text(&q, ",");
+            sql_uint(&q, last);
+        }
+    }
+    sql_text(&q, ")");
+    bool ok = store_query(db, &q, &r, e);
+    sql_done(&q);
+    while (ok && rows_next(&r)) {
+        for (size_t i = 0; i < b->n; i++) {
+            if (b->e[i].campaign == rows_uint(&r, 0)) {
+                b->e[i].row.max_attempts = (uint32_t)rows_uint(&r, 1);
+                b->e[i].row.policy = unknown_policy_parse(rows_str(&r, 2));
+            }
+        }
+    }
+    rows_done(&r);
+    return ok;
 }
 
 /* An attempt has one outcome: what calls it unknown is out of date once that has been written. */
@@ -187,8 +220,10 @@ decide(struct store *db, struct batch *b, struct err *e)
             return false;
         }
         x->a = settle_plan(&x->row, &x->r, &b->reaper->rules, random_u64());
+        x->from = &x->r;
         if (!x->a.change && i && b->e[i - 1].r.row == x->r.row) {
             x->a = b->e[i - 1].a; /* the last one of a row is written */
+            x->from = b->e[i - 1].from;
         }
     }
     return true;
@@ -225,25 +260,25 @@ value_unknowns(struct sql *q, const struct entry *x)
 static void
 value_provider_id(struct sql *q, const struct entry *x)
 {
-    sql_str(q, x->r.provider_id[0] ? x->r.provider_id : NULL);
+    sql_str(q, x->from->provider_id[0] ? x->from->provider_id : NULL);
 }
 
 static void
 value_code(struct sql *q, const struct entry *x)
 {
-    sql_str(q, x->r.code[0] ? x->r.code : x->r.kind);
+    sql_str(q, x->from->code[0] ? x->from->code : x->from->kind);
 }
 
 static void
 value_text(struct sql *q, const struct entry *x)
 {
-    sql_str(q, x->r.text[0] ? x->r.text : NULL);
+    sql_str(q, x->from->text[0] ? x->from->text : NULL);
 }
 
 static void
 value_age(struct sql *q, const struct entry *x)
 {
-    sql_int(q, x->r.age_ms * 1000);
+    sql_int(q, x->from->age_ms * 1000);
 }
 
 static void
@@ -389,7 +424,8 @@ settle_body(struct store *db, void *arg, struct err *e)
     static const enum row_status written[] = {ROW_SENT, ROW_FAILED, ROW_PENDING, ROW_SKIPPED,
                                               ROW_UNKNOWN};
     struct batch *b = arg;
-    if (!find_rows(db, b, e) || !lock_rows(db, b, e) || !decide(db, b, e)) {
+    if (!find_rows(db, b, e) || !lock_rows(db, b, e) || !read_policies(db, b, e) ||
+        !decide(db, b, e)) {
         return false;
     }
     for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
@@ -450,26 +486,53 @@ forget(struct reaper *r, const struct batch *b)
     free(list);
 }
 
+/* One transaction; then Redis forgets. */
+static bool
+settle(struct reaper *r, struct batch *b, struct err *e)
+{
+    int64_t began = clock_mono_us();
+    if (!store_transact(r->db, settle_body, b, e)) {
+        return false;
+    }
+    FAULT("settle.committed");
+    forget(r, b);
+    FAULT("settle.forgotten");
+    count(b);
+    metric_observe_us(&reaper_metrics[M_SETTLE], clock_mono_us() - began);
+    return true;
+}
+
+/* A batch that the database refuses is written one by one; what it refuses alone stays in the
+ * stream, in sight, and in nobody's way. */
+static bool
+settle_apart(struct reaper *r, struct batch *b, struct err *e)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        struct batch one = {r, b->e + i, 1};
+        *e = (struct err){0};
+        if (settle(r, &one, e)) {
+            continue;
+        }
+        if (e->kind != ERR_REFUSED) {
+            return false;
+        }
+        log_error("result_refused", "job", LOG_S(one.e->r.id), "entry", LOG_S(one.e->r.entry),
+                  "why", LOG_S(e->text));
+    }
+    *e = (struct err){0};
+    return true;
+}
+
 bool
 settle_pass(struct reaper *r, bool stuck, size_t *ret_n, struct err *e)
 {
     struct entry *entries;
-    size_t n = read_results(r, stuck, &entries);
+    size_t n = read_results(r, stuck, &entries), batch = (size_t)r->s->settle_batch;
     bool ok = true;
     for (size_t at = 0; ok && at < n;) {
-        struct batch b = {r, entries + at,
-                          n - at < (size_t)r->s->settle_batch ? n - at
-                                                              : (size_t)r->s->settle_batch};
-        int64_t began = clock_mono_us();
-        ok = store_transact(r->db, settle_body, &b, e);
-        if (ok) {
-            FAULT("settle.committed");
-            forget(r, &b);
-            FAULT("settle.forgotten");
-            count(&b);
-            metric_observe_us(&reaper_metrics[M_SETTLE], clock_mono_us() - began);
-            at += b.n;
-        }
+        struct batch b = {r, entries + at, n - at < batch ? n - at : batch};
+        ok = settle(r, &b, e) || (e->kind == ERR_REFUSED && settle_apart(r, &b, e));
+        at += b.n;
     }
     free(entries);
     *ret_n += n;

@@ -133,7 +133,7 @@ settle_plan(const struct ledger_row *row, const struct queue_result *r,
     if (is(r, "returned")) {
         a.status = ROW_PENDING;
     } else if (is(r, "skipped")) {
-        a.status = ROW_SKIPPED;
+        a.status = a.unknowns > 0 ? ROW_UNKNOWN : ROW_SKIPPED;
     } else if (is(r, "deferred")) {
         /* Nothing was wrong with the message: it does not wait much longer than what held it up. */
         int64_t cap = rules->retry_cap_ms < DEFERRAL_CAP_MS ? rules->retry_cap_ms : DEFERRAL_CAP_MS;

@@ -59,7 +59,8 @@ bool settle_asks(const struct ledger_row *row, const struct queue_result *r);
 /* Rules: "sent" dominates, whatever gen or status.  "unknown" is taken for a row that is not final,
  * from its gen on.  Everything else needs the row's very gen and a row that waits for it (queued or
  * processing), or, when it is late, the unknown row that it resolves.  After an unknown attempt a
- * refusal is not "failed" but "unknown": nobody knows whether the first attempt arrived. */
+ * refusal is not "failed" but "unknown": nobody knows whether the first attempt arrived.  Nor is it
+ * "skipped". */
 struct settle_action settle_plan(const struct ledger_row *row, const struct queue_result *r,
                                  const struct settle_rules *rules, uint64_t random);
 

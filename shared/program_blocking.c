@@ -97,7 +97,7 @@ static void
 say_goodbye(struct queue *q, const char *name)
 {
     if (queue_up(q)) {
-        queue_beat(q, name, true, NULL, NULL, NULL);
+        queue_beat(q, name, BEAT_LEAVE, NULL, NULL, NULL);
         queue_wait(q);
     }
 }

@@ -124,6 +124,10 @@ call_send(const struct call *template_call, struct redis_cmd *c, bool needs_inca
         queue_refresh(q, call->p);
         (void)err_set(&call->error, ERR_RETRY, "partition %u has not been looked up yet", call->p);
         fail_later(call);
+    } else if (!q->link) {
+        redis_cmd_done(c);
+        (void)err_set(&call->error, ERR_RETRY, "the connection to Redis is closed");
+        fail_later(call);
     } else if (!redis_call(q->link, c, on_call, call, &call->error)) {
         fail_later(call);
     }
@@ -230,7 +234,7 @@ look(struct queue *q, unsigned p)
 void
 queue_refresh(struct queue *q, unsigned p)
 {
-    if (redis_link_up(q->link) && q->counted && !q->partitions[p].looking && !q->refused[0]) {
+    if (queue_up(q) && q->counted && !q->partitions[p].looking && !q->refused[0]) {
         look(q, p);
     }
 }
@@ -416,7 +420,9 @@ queue_close(struct queue *q)
         return;
     }
     q->events = (struct queue_events){0};
-    redis_link_free(q->link);
+    struct redis_link *link = q->link;
+    q->link = NULL; /* what the last callbacks ask is answered with "down" */
+    redis_link_free(link);
     while (q->failed) {
         on_late(q->loop, &q->late, 0);
     }
@@ -475,7 +481,7 @@ queue_wait_ready(struct queue *q, int64_t ms, struct err *e)
 bool
 queue_up(const struct queue *q)
 {
-    return redis_link_up(q->link) && !q->refused[0];
+    return q->link && redis_link_up(q->link) && !q->refused[0];
 }
 
 const char *

@@ -283,7 +283,7 @@ struct queue_meta {
     enum partition_state state;
     char incarnation[80], swept[80];
     bool doubt;
-    char told[256][QUEUE_NAME_SIZE];
+    char told[512][QUEUE_NAME_SIZE];
     size_t n_told;
 };
 void queue_read_meta(struct queue *q, unsigned p, struct queue_meta *ret, queue_done *done,
@@ -308,12 +308,13 @@ struct queue_member {
     int64_t silent_ms;
 };
 struct queue_fleet {
-    struct queue_member members[256];
+    struct queue_member members[1024];
     size_t n;
 };
-/* name NULL: look only; leave: say good-bye. */
-void queue_beat(struct queue *q, const char *name, bool leave, struct queue_fleet *ret,
-                queue_done *done, void *arg);
+/* name NULL: look only.  BEAT_DRAIN: alive, but not to be counted on; BEAT_LEAVE: good-bye. */
+enum queue_beat_kind { BEAT_ALIVE, BEAT_DRAIN, BEAT_LEAVE };
+void queue_beat(struct queue *q, const char *name, enum queue_beat_kind kind,
+                struct queue_fleet *ret, queue_done *done, void *arg);
 
 /* One device's hash and depth, for status and explain: field, value, field, value ... (the caller
  * frees with buf_done; pairs separated by newlines, "field value\n"). */

@@ -2,6 +2,7 @@
  * steering, the fleet, and what status shows. */
 #include "shared/clock.h"
 #include "shared/queue_private.h"
+#include "shared/render.h"
 #include "shared/script.h"
 
 #include <inttypes.h>
@@ -68,6 +69,17 @@ struct results {
     void *arg;
 };
 
+/* A text that was cut, or came from outside, may hold bytes that are no UTF-8: the database would
+ * refuse them. */
+static void
+clean_utf8(char *text)
+{
+    size_t n = strlen(text);
+    for (size_t bad; (bad = render_bad_utf8(text, n)) < n;) {
+        text[bad] = '?';
+    }
+}
+
 static void
 read_result(const struct queue *q, const struct redis_value *entry, struct queue_result *r)
 {
@@ -105,6 +117,11 @@ read_result(const struct queue *q, const struct redis_value *entry, struct queue
             r->late = *s == '1';
         }
     }
+    for (char *c = r->code; *c; c++) {
+        *c = (*c & 0x80) || *c < ' ' ? '?' : *c; /* a code is ASCII, whatever the provider said */
+    }
+    clean_utf8(r->text);
+    clean_utf8(r->provider_id);
 }
 
 /* XREADGROUP answers [[stream, [entry, ...]]] or nil; XAUTOCLAIM [cursor, [entry, ...], [deleted,
@@ -454,14 +471,14 @@ parse_beat(struct call *c, const struct redis_value *v)
 }
 
 void
-queue_beat(struct queue *q, const char *name, bool leave, struct queue_fleet *ret, queue_done *done,
-           void *arg)
+queue_beat(struct queue *q, const char *name, enum queue_beat_kind kind, struct queue_fleet *ret,
+           queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     redis_cmd_verb(&c, script_index("beat"));
     redis_cmd_key(&c, "%s:fleet", q->prefix);
     redis_cmd_str(&c, name ? name : "");
-    redis_cmd_str(&c, leave ? "leave" : "");
+    redis_cmd_str(&c, kind == BEAT_LEAVE ? "leave" : kind == BEAT_DRAIN ? "drain" : "");
     struct call call = call_make(q, 0, ret, 0, parse_beat, done, arg);
     call_send(&call, &c, false);
 }

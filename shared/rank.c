@@ -4,7 +4,7 @@
 
 #include <xxhash.h>
 
-enum { MEMBERS_MAX = 256 };
+enum { MEMBERS_MAX = 1024 };
 
 size_t
 rank_best(const char *const *names, size_t n, unsigned p)

@@ -20,7 +20,8 @@
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 
-enum { STEADY_MS = 5000 };
+/* The retry cap is below the reapers' `confirm`: after an outage a worker renews its leases before a reaper ends them. */
+enum { STEADY_MS = 5000, RETRY_CAP_MS = 1000 };
 enum link_state { LINK_IDLE, LINK_DOWN, LINK_DIALING, LINK_GREETING, LINK_UP };
 
 struct request {
@@ -301,7 +302,7 @@ link_down(struct redis_link *l, const char *why)
     if (was_up && clock_mono_ms() - l->up_since_ms > STEADY_MS) {
         l->attempts = 0;
     }
-    double wait = (double)backoff_ms(l->attempts, 100, 3000, random_u64()) / 1000.0;
+    double wait = (double)backoff_ms(l->attempts, 100, RETRY_CAP_MS, random_u64()) / 1000.0;
     if (l->attempts < 16) {
         l->attempts++;
     }
@@ -496,6 +497,7 @@ redis_call(struct redis_link *l, struct redis_cmd *c, redis_reply *done, void *a
     }
     l->in_flight++;
     if (l->in_flight == 1) {
+        ev_now_update(l->loop); /* the caller may have blocked for long: the deadline counts from now */
         deadline_again(l);
     }
     return true;

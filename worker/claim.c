@@ -68,9 +68,11 @@ on_claim(void *arg, const struct queue_claim_reply *r, const struct err *e)
     struct part *part = arg;
     struct worker *w = part->w;
     part->claiming = false;
+    w->n_asked -= part->asked;
     if (e) {
         part->n_due = 0;
         ask_again_in(part, w->s->poll_max);
+        claim_room(w);
         return;
     }
     if (r->n_jobs) {
@@ -81,6 +83,7 @@ on_claim(void *arg, const struct queue_claim_reply *r, const struct err *e)
         prepare_delivery(part, &r->jobs[i], r->now_ms);
     }
     part->n_due = 0;
+    claim_room(w);
     bool overdue = r->next_due_ms >= 0 && r->now_ms - r->next_due_ms > OVERDUE_MS;
     if (r->n_due && (part->preferred || overdue || asked)) {
         part->n_due = r->n_due < CLAIM_DEVICES ? r->n_due : CLAIM_DEVICES;
@@ -112,7 +115,10 @@ claim_kick(struct part *part)
         }
         return;
     }
-    if (w->n_live >= (size_t)w->s->concurrency) {
+    /* A claim that names no device only looks; one that does may bring jobs. */
+    size_t room = (size_t)w->s->concurrency, taken = w->n_live + w->n_asked;
+    room = part->n_due == 0 || room < taken ? 0 : room - taken;
+    if (part->n_due && room == 0) {
         part->starved = true;
         return;
     }
@@ -120,14 +126,17 @@ claim_kick(struct part *part)
     part->claiming = true;
     part->again = false;
     metric_add(&worker_metrics[M_CLAIMS], 1);
-    queue_claim(w->q, part->p, w->name, w->s->lease, (size_t)w->s->concurrency - w->n_live,
-                part->due, part->n_due, on_claim, part);
+    part->asked = room < CLAIM_DEVICES ? room : CLAIM_DEVICES;
+    w->n_asked += part->asked;
+    queue_claim(w->q, part->p, w->name, w->s->lease, part->asked, part->due, part->n_due, on_claim,
+                part);
 }
 
 void
 claim_room(struct worker *w)
 {
-    for (unsigned p = 0; p < w->n_parts && w->n_live < (size_t)w->s->concurrency; p++) {
+    for (unsigned p = 0; p < w->n_parts && w->n_live + w->n_asked < (size_t)w->s->concurrency;
+         p++) {
         if (w->parts[p].starved) {
             w->parts[p].starved = false;
             claim_kick(&w->parts[p]);

@@ -328,6 +328,21 @@ flush_releases(struct part *part)
     queue_release(part->w->q, part->p, b->items.release, b->n, on_release, b);
 }
 
+/* After an outage: quiet hours may have begun and deadlines passed, which only a new claim looks
+ * at. */
+static void
+release_stale(struct part *part)
+{
+    int64_t oldest_us = clock_mono_us() - part->w->s->lease * 1000;
+    for (struct delivery *d = part->permits.first, *next; d; d = next) {
+        next = d->next;
+        if (d->claimed_us < oldest_us) {
+            d->hold_ms = 0;
+            step(d, &part->permits, EVENT_HOLD);
+        }
+    }
+}
+
 void
 deliver_flush(struct part *part)
 {
@@ -343,6 +358,7 @@ deliver_flush(struct part *part)
         part->w->resting = true;
         return;
     }
+    release_stale(part);
     while (part->permits.n) {
         flush_permits(part);
     }

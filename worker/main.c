@@ -109,6 +109,7 @@ on_link(void *arg, bool up, const char *why)
     metric_set(&worker_metrics[M_REDIS_UP], up);
     if (up) {
         log_info("redis_up", "name", LOG_S(w->name));
+        deliver_renew(w);
         ev_feed_event(w->loop, &w->beat, EV_TIMER); /* which partitions are ours is known at once */
     } else {
         log_warn("redis_down", "why", LOG_S(why));
@@ -206,9 +207,8 @@ on_beat(struct ev_loop *loop, ev_timer *t, int revents)
     if (!queue_up(w->q)) {
         return;
     }
-    if (!w->draining) {
-        queue_beat(w->q, w->name, false, &w->fleet, on_fleet, w);
-    }
+    /* A draining worker still has requests under way: recovery must wait for its report. */
+    queue_beat(w->q, w->name, w->draining ? BEAT_DRAIN : BEAT_ALIVE, &w->fleet, on_fleet, w);
     for (unsigned p = 0; p < w->n_parts; p++) {
         if (queue_state(w->q, p) != PARTITION_OPEN) {
             queue_refresh(w->q, p);
@@ -277,10 +277,22 @@ leave(struct worker *w)
         deliver_flush(&w->parts[p]);
     }
     if (queue_up(w->q) && w->exit_code == 0) {
-        queue_beat(w->q, w->name, true, NULL, NULL, NULL);
+        queue_beat(w->q, w->name, BEAT_LEAVE, NULL, NULL, NULL);
         ev_prepare_stop(w->loop, &w->flush);
         queue_wait(w->q);
     }
+}
+
+/* A journal of an earlier life keeps its size. */
+static bool
+journal_fits(const struct worker *w, struct err *e)
+{
+    return journal_size(w->journal) >= 2 * (size_t)w->s->concurrency ||
+           err_set(
+               e, ERR_INPUT,
+               "journal_dir: the journal there has %zu records, too few for concurrency %lld: once "
+               "all is settled, move it away",
+               journal_size(w->journal), (long long)w->s->concurrency);
 }
 
 static bool
@@ -295,7 +307,7 @@ set_up(struct worker *w, const struct conf *c, struct err *e)
     claim_init(w);
     if (!open_senders(w, c, e) ||
         !journal_open(w->s->journal_dir, (size_t)w->s->journal_records, w->name, &w->journal, e) ||
-        !queue_open(w->loop, &qc, &events, &w->q, e) ||
+        !journal_fits(w, e) || !queue_open(w->loop, &qc, &events, &w->q, e) ||
         !redis_link_new(w->loop, &qc.redis, NULL, w, &w->wake, e)) {
         return false;
     }
@@ -334,7 +346,10 @@ main(int argc, char **argv)
     for (int i = 0; i < WORKER_METRICS; i++) {
         metric_register(&worker_metrics[i]);
     }
-    if (s.renew * 2 > s.lease) {
+    if (s.journal_records < 2 * s.concurrency) {
+        (void)err_set(&e, ERR_INPUT, "journal_records: must be at least twice concurrency");
+        w.exit_code = 2;
+    } else if (s.renew * 2 > s.lease) {
         (void)err_set(&e, ERR_INPUT, "renew: must be at most half of lease");
         w.exit_code = 2;
     } else if (!program_name("worker", s.program.name, w.name, &e) ||

@@ -62,6 +62,7 @@ struct part {
     bool telling;
     size_t tell_at; /* journal record to tell next */
     size_t tell_name;
+    size_t asked; /* room given to the claim under way */
     uint64_t due[CLAIM_DEVICES];
     size_t n_due;
     struct delivery_list permits, finishes, releases; /* waiting for their call */
@@ -88,7 +89,8 @@ struct worker {
     unsigned n_workers;
     struct sender_instance senders[SENDERS_MAX];
     size_t n_senders;
-    size_t n_live; /* deliveries */
+    size_t n_live;  /* deliveries */
+    size_t n_asked; /* room given to claims under way */
     struct queue_fleet fleet;
     ev_timer renew, beat, drain_over, rest;
     bool resting; /* some partition waits for its rest to end */

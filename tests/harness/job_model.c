@@ -166,7 +166,9 @@ model_finish(struct model *m, size_t job, uint32_t gen, uint64_t token, const ch
         settle(m, job, gen, token, kind, true);
         return 'l';
     }
-    if (strcmp(kind, "sent") == 0) {
+    if (j->letter == '.') {
+        settle(m, job, gen, token, kind, true);
+    } else if (strcmp(kind, "sent") == 0) {
         if (j->letter == 'P') {
             add_result(m, job, gen, token, kind, true);
         } else {

@@ -57,6 +57,7 @@ rig_open_all(struct rig *r)
 {
     for (unsigned p = 0; p < queue_partitions(r->q); p++) {
         CHECK_RUN(ERR_NONE, r, open_partition, p, queue_incarnation(r->q, p), false);
+        (void)redis_do(&r->server, "HSET pl:{p%02u}:meta opened 1", p);
         queue_refresh(r->q, p);
     }
     queue_wait(r->q);

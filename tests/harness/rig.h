@@ -36,6 +36,7 @@ struct rig {
 void rig_start(struct rig *r);
 /* On a server that r->server holds already, partitions as they are. */
 void rig_connect(struct rig *r, int64_t partitions);
+/* As if that had been long ago: devices whose pace is lost need not rest. */
 void rig_open_all(struct rig *r);
 /* Waits until every partition has been looked up and opens those that are closed. */
 void rig_recover(struct rig *r);

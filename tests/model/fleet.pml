@@ -728,6 +728,13 @@ end:	do
 #define REPORTED ((told[0] == inc || missed[0]) && (told[1] == inc || missed[1]))
 #endif
 
+/* What is still leased or permitted is dropped only while nobody can be served. */
+#ifdef F_DROPOPEN
+#define DROP_OPEN true
+#else
+#define DROP_OPEN (!open)
+#endif
+
 proctype Recovery()
 {
 	byte e, g;
@@ -746,7 +753,7 @@ end:	do
 		was = job; g = jgen; final = !KEEPS }
 	   atomic {                                     /* drop, for this very incarnation */
 		if
-		:: inc == e && (was == S || was == W || was == L || was == P) && DROP_GEN(g) &&
+		:: inc == e && DROP_OPEN && (was == S || was == W || was == L || was == P) && DROP_GEN(g) &&
 		   (job == S || job == W || job == L || job == P) ->
 			if
 			:: final -> set_job(NONE, 0, 0)

@@ -175,13 +175,12 @@ TEST(a_stale_outcome_other_than_sent_is_not_recorded)
     CHECK_INT(FINISH_OK, rig_finish(&r, &job, "failed"));
     second = rig_take(&r, 17, "j2");
     CHECK_INT('a', rig_end_lease(&r, &second));
-    struct queue_permit stale[5] = {second, job, job, job, rig_take(&r, 17, "j2")};
-    stale[4].lease.gen = 2;   /* another generation than the one in flight */
+    struct queue_permit stale[4] = {second, job, job, rig_take(&r, 17, "j2")};
     stale[1].lease.token = 7; /* done by another */
-    stale[2].lease.gen = 2;   /* another generation */
-    (void)snprintf(stale[3].lease.id, sizeof stale[3].lease.id, "j9"); /* not known */
+    stale[2].lease.gen = 2;   /* another generation than the one that is done .. */
+    stale[3].lease.gen = 2;   /* .. or in flight */
     const char *before = rig_dump(&r);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 4; i++) {
         for (int k = 0; k < 4; k++) {
             CHECK_INT(FINISH_STALE, rig_finish(&r, &stale[i], kinds[k]));
         }
@@ -289,14 +288,27 @@ TEST(a_stale_sent_replaces_what_is_staged_given_back_or_failed)
     rig_stop(&r);
 }
 
-TEST(a_sent_of_a_job_that_is_not_known_is_recorded)
+TEST(an_outcome_of_a_job_that_is_not_known_any_more_is_recorded)
 {
-    struct queue_permit job = start();
-    CHECK_INT(FINISH_OK, rig_finish(&r, &job, "unknown"));
-    rig_settle(&r, 1);
-    CHECK_STR("", rig_state(&r, 17, "j1"));
-    check_evidence(&job);
-    rig_stop(&r);
+    static const char *const kinds[] = {"sent", "failed", "retry", "deferred", "unknown"};
+    for (int i = 0; i < 5; i++) {
+        char want[40];
+        struct queue_permit job = start();
+        CHECK_INT('u', rig_end_lease(&r, &job));
+        rig_settle(&r, 1); /* unknown, committed and forgotten */
+        CHECK_STR("", rig_state(&r, 17, "j1"));
+        CHECK_INT(FINISH_STALE, rig_finish(&r, &job, kinds[i]));
+        (void)snprintf(want, sizeof want, "%c 1 1 %s", "DDRRU"[i], kinds[i]);
+        CHECK_STR(want, rig_state(&r, 17, "j1"));
+        const char *before = rig_dump(&r);
+        CHECK_INT(FINISH_DUP, rig_finish(&r, &job, kinds[i]));
+        CHECK_STR(before, rig_dump(&r));
+        struct queue_result x = rig_result(&r, 1, kinds[i], "j1");
+        CHECK(x.late && x.token == 1 && x.gen == 1 && x.row == 1);
+        rig_forget(&r, 1, &x);
+        CHECK_STR("", rig_state(&r, 17, "j1"));
+        rig_stop(&r);
+    }
 }
 
 /* --- results -------------------------------------------------------------------------------------
@@ -378,5 +390,30 @@ TEST(long_texts_and_odd_bytes_arrive_cut_but_whole)
     CHECK_INT(sizeof x.code - 1, strlen(x.code));
     CHECK_STR("wamid.HBgL%s=\r\n\"", x.provider_id);
     CHECK_INT(UINT32_MAX, x.row);
+    rig_stop(&r);
+}
+
+TEST(bytes_that_are_no_utf8_do_not_reach_the_database)
+{
+    static char text[300];
+    struct queue_permit job = start();
+    for (size_t i = 0; i + 2 < sizeof text - 1; i += 2) {
+        memcpy(text + 1 + i, "\xc3\xa9",
+               2); /* behind one byte, so that the cut goes through a letter */
+    }
+    text[0] = 'x';
+    struct queue_finish f = {.lease = job.lease,
+                             .row = 1,
+                             .kind = "failed",
+                             .code = "caf\xc3\xa9\n",
+                             .text = text,
+                             .provider_id = "id\xff\xc3",
+                             .worker = "w1"};
+    CHECK_RUN(ERR_NONE, &r, finish, 1, &f, 1);
+    struct queue_result x = rig_result(&r, 1, "failed", "j1");
+    CHECK_STR("caf???", x.code);
+    CHECK_STR("id??", x.provider_id);
+    CHECK_INT(sizeof x.text - 1, strlen(x.text));
+    CHECK(memcmp(x.text, text, sizeof x.text - 1) == 0 || x.text[sizeof x.text - 2] == '?');
     rig_stop(&r);
 }

@@ -351,7 +351,7 @@ TEST(a_cluster_runs_every_verb)
         rig_recover(&r);
         prepare();
         check_verb(&verbs[i], ERR_NONE, "");
-        CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", false, &fleet);
+        CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", BEAT_ALIVE, &fleet);
         CHECK_STR("OK", redis_do(&r.server, "FLUSHALL"));
         queue_wait(r.q);
     }

@@ -311,8 +311,9 @@ TEST(a_device_that_becomes_ready_wakes_the_workers_once)
     CHECK_INT(1, wakes[1]);
     r.pace.version++;
     r.pace.paused[0] = '\0';
-    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace); /* resumed */
-    T_WAIT(woken(1, 2), 5000);
+    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace);      /* resumed */
+    CHECK_INT(1, redis_num(&r.server, "PUBLISH pl:wake 3")); /* behind all others */
+    T_WAIT(woken(3, 1), 5000);
     CHECK_INT(2, wakes[1]);
     CHECK_INT(1, wakes[2]);
     redis_link_free(ear);

@@ -94,6 +94,22 @@ TEST(a_known_device_takes_its_new_configuration_at_once)
     rig_stop(&r);
 }
 
+TEST(of_two_tellers_the_newer_configuration_stays)
+{
+    rig_start(&r);
+    r.pace.version = 10; /* nine is less than ten */
+    (void)snprintf(r.pace.paused, sizeof r.pace.paused, "ops");
+    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace);
+    struct device_pace older = {.version = 9, .max_in_flight = 5};
+    const char *before = rig_dump(&r);
+    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &older);
+    CHECK_STR(before, rig_dump(&r));
+    older.version = 11;
+    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &older);
+    CHECK_STR("", rig_field(&r, 17, "paused"));
+    rig_stop(&r);
+}
+
 TEST(new_quiet_hours_end_the_wait_for_the_old_ones)
 {
     rig_start(&r);
@@ -171,29 +187,31 @@ TEST(programs_hear_of_each_other)
 {
     static struct queue_fleet f;
     rig_start(&r);
-    CHECK_RUN(ERR_NONE, &r, beat, NULL, false, &f);
+    CHECK_RUN(ERR_NONE, &r, beat, NULL, BEAT_ALIVE, &f);
     CHECK_INT(0, f.n);
-    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", false, &f);
-    CHECK_RUN(ERR_NONE, &r, beat, "reaper/a.2.c/1", false, &f);
+    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", BEAT_ALIVE, &f);
+    CHECK_RUN(ERR_NONE, &r, beat, "reaper/a.2.c/1", BEAT_ALIVE, &f);
     CHECK_INT(2, f.n);
-    CHECK_RUN(ERR_NONE, &r, beat, NULL, false, &f); /* looking is no beat */
+    CHECK_RUN(ERR_NONE, &r, beat, NULL, BEAT_ALIVE, &f); /* looking is no beat */
     CHECK_INT(2, f.n);
     CHECK(silence(&f, "worker/a.1.b/1") >= 0 && silence(&f, "worker/a.1.b/1") < 5000);
-    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", true, &f); /* gone, and seen to be gone */
+    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", BEAT_DRAIN, &f); /* alive, not counted on */
+    CHECK(silence(&f, "worker/a.1.b/1") >= 4000 && silence(&f, "worker/a.1.b/1") < 9000);
+    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", BEAT_LEAVE, &f); /* gone, and seen to be gone */
     CHECK(silence(&f, "worker/a.1.b/1") >= 300000);
     CHECK(silence(&f, "reaper/a.2.c/1") < 5000);
-    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", false, &f); /* back again */
+    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", BEAT_ALIVE, &f); /* back again */
     CHECK(silence(&f, "worker/a.1.b/1") < 5000);
     (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " ctl/a.3.d/1",
                    redis_now_ms(&r.server) - 599000);
-    CHECK_RUN(ERR_NONE, &r, beat, NULL, false, &f);
+    CHECK_RUN(ERR_NONE, &r, beat, NULL, BEAT_ALIVE, &f);
     CHECK(silence(&f, "ctl/a.3.d/1") >= 599000);
     (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " ctl/a.3.d/1",
                    redis_now_ms(&r.server) - 600001);
-    CHECK_RUN(ERR_NONE, &r, beat, NULL, false, NULL);
+    CHECK_RUN(ERR_NONE, &r, beat, NULL, BEAT_ALIVE, NULL);
     CHECK_INT(2, redis_num(&r.server, "ZCARD pl:fleet"));
     CHECK_STR("OK", redis_do(&r.server, "CONFIG SET maxmemory 1"));
-    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", false, &f); /* past maxmemory */
+    CHECK_RUN(ERR_NONE, &r, beat, "worker/a.1.b/1", BEAT_ALIVE, &f); /* past maxmemory */
     rig_stop(&r);
 }
 
@@ -201,12 +219,15 @@ TEST(a_large_fleet_is_cut_not_overrun)
 {
     static struct queue_fleet f;
     rig_start(&r);
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 1100; i++) {
         (void)redis_do(&r.server, "ZADD pl:fleet %" PRId64 " worker/host-%d.1.a/1",
                        redis_now_ms(&r.server), i);
     }
-    CHECK_RUN(ERR_NONE, &r, beat, NULL, false, &f);
+    CHECK_RUN(ERR_NONE, &r, beat, NULL, BEAT_ALIVE, &f);
     CHECK_INT(sizeof f.members / sizeof *f.members, f.n);
+    (void)redis_do(&r.server, "ZADD pl:fleet 99999999999999 worker/the.latest.a/1");
+    CHECK_RUN(ERR_NONE, &r, beat, NULL, BEAT_ALIVE, &f);
+    CHECK_STR("worker/the.latest.a/1", f.members[0].name); /* the oldest are cut */
     rig_stop(&r);
 }
 
@@ -217,7 +238,7 @@ TEST(a_results_age_is_told_by_redis_clock)
     rig_push(&r, 17, "j1");
     struct queue_permit job = rig_send(&r, 17, "j1");
     CHECK_INT(FINISH_OK, rig_finish(&r, &job, "sent"));
-    CHECK_RUN(ERR_NONE, &r, beat, NULL, false, &f); /* tells the clock */
+    CHECK_RUN(ERR_NONE, &r, beat, NULL, BEAT_ALIVE, &f); /* tells the clock */
     int64_t t = t_now_ms();
     T_WAIT(t_now_ms() > t + 50, 5000);
     struct queue_result x = rig_result(&r, 1, "sent", "j1");
