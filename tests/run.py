@@ -19,6 +19,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("B", "build")
 LIMIT = 1500  # seconds for one suite
+JOBS_WITHIN = {"integration/crash_test": "3"}  # tests of one suite at once
 _prctl = ctypes.CDLL(None).prctl
 
 
@@ -53,7 +54,8 @@ class Running:
         self.output = tempfile.TemporaryFile("w+")
         try:
             self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.output,
-                                            stderr=subprocess.STDOUT, env={**os.environ, "B": BUILD},
+                                            stderr=subprocess.STDOUT,
+                                            env={"T_JOBS": JOBS_WITHIN.get(name, "1"), **os.environ, "B": BUILD},
                                             preexec_fn=prepare)
         except OSError as e:
             self.process = None

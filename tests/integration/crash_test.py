@@ -20,18 +20,18 @@ KILLS = int(os.environ.get("T_KILLS", "20"))
 STORMS = {
     "producer": {
         "producer": {
-            "campaign.started": 1, "expand.inserted": 3, "expand.committed": 3, "dispatch.claimed": 6,
-            "dispatch.staged": 6, "dispatch.queued": 6, "dispatch.activated": 6, "steer.noted": 3,
+            "campaign.started": 1, "expand.inserted": 3, "expand.committed": 3, "dispatch.claimed": 4,
+            "dispatch.staged": 4, "dispatch.queued": 4, "dispatch.activated": 4, "steer.noted": 3,
         },
         "reaper": {"reconcile.probed": 2, "reconcile.written": 2},
     },
     "worker": {
         "worker": {
-            "worker.claimed": 30, "worker.permitted": 60, "worker.sending": 60, "worker.answered": 60,
-            "worker.finished": 40, "worker.released": 3,
+            "worker.claimed": 15, "worker.permitted": 30, "worker.sending": 30, "worker.answered": 30,
+            "worker.finished": 20, "worker.released": 1,
         },
         "reaper": {
-            "settle.applied": 15, "settle.committed": 15, "settle.forgotten": 15, "reclaim.ended": 2,
+            "settle.applied": 10, "settle.committed": 10, "settle.forgotten": 10, "reclaim.ended": 2,
             "policy.applied": 2,
         },
     },

@@ -77,7 +77,7 @@ bool known = false;     /* Redis has been told that it was sent */
 #define NEVER 9
 mtype = {IDLE, FLYING, SETTLED}; /* SETTLED: certainly not sent, and Redis has not answered yet */
 mtype w_fly[NW] = IDLE;
-byte w_gen[NW] = 0, w_tok[NW] = 0, w_inc[NW] = 0; /* its lease, and the incarnation that gave it */
+byte w_gen[NW] = 0, w_tok[NW] = 0;                /* its lease */
 SET w_sent[NW] = 0, w_unknown[NW] = 0;            /* journal: what is told after a loss */
 SET w_left[NW] = 0;                               /* of these: what a dead predecessor could not record */
 byte told[NW] = 0;                                /* the incarnation that knows the journal */
@@ -217,13 +217,6 @@ end:	atomic {                                        /* claim: pending -> proces
 #endif
 #define SAME(id) (jgen == w_gen[id] && jtok == w_tok[id])
 
-/* A lease that was not permitted ends with its incarnation: what Redis has lost, it hands out again. */
-#ifdef F_LEASE
-#define LEASE_ENDED(id) false
-#else
-#define LEASE_ENDED(id) (told[id] != w_inc[id])
-#endif
-
 inline finish_sent(id)
 {
 	known = true;
@@ -262,7 +255,7 @@ inline finish_unknown(id)
 
 mtype = {O_SENT, O_NONE, O_UNKNOWN};
 
-#define W_REST w_gen[id] = 0; w_tok[id] = 0; w_inc[id] = 0; w_fly[id] = IDLE; o = 0; W_BUSY(false); goto idle
+#define W_REST w_gen[id] = 0; w_tok[id] = 0; w_fly[id] = IDLE; o = 0; W_BUSY(false); goto idle
 #if LOSS > 0
 #define NOTE(set) set[id] = set[id] | BIT(w_gen[id], w_tok[id])
 #else
@@ -276,12 +269,12 @@ idle:
 end:	atomic {                                        /* claim */
 		TOLD(id) && job == W && tok < MAXTOK ->
 		tok++; set_job(L, jgen, tok);
-		w_gen[id] = jgen; w_tok[id] = tok; w_inc[id] = told[id]; W_BUSY(true)
+		w_gen[id] = jgen; w_tok[id] = tok; W_BUSY(true)
 	}
 end_permit:
 	if
 	:: atomic {
-		TOLD(id) && SAME_SERVER && !LEASE_ENDED(id) -> /* permit asks the server itself */
+		TOLD(id) && SAME_SERVER -> /* permit asks the server itself */
 		if
 #ifdef M_NOPERMIT
 		:: job == L && SAME(id) ->              /* mutation: the worker looks, and leaves no trace */
@@ -299,7 +292,6 @@ end_permit:
 			fi
 		:: else -> W_REST                    /* stale */
 		fi }
-	:: atomic { LEASE_ENDED(id) -> W_REST }
 	:: atomic { LOST; o = O_NONE; goto end_finish } /* it cannot be sent by anybody: failed, without a permit */
 	:: atomic { FAULT; goto end_release }
 	:: atomic { FAULT; goto dead }
@@ -328,7 +320,7 @@ end_permit:
 end_finish:
 	if
 	:: atomic {
-		TOLD(id) && !(LEASE_ENDED(id) && o == O_NONE && w_fly[id] == IDLE) ->
+		TOLD(id) ->
 		if
 		:: o == O_SENT ->
 			finish_sent(id);
@@ -342,13 +334,12 @@ end_finish:
 		:: LOST; goto end_finish                /* the answer is lost: the same call again */
 		:: FAULT; goto dead
 		fi }
-	:: atomic { LEASE_ENDED(id) && o == O_NONE && w_fly[id] == IDLE -> W_REST }
 	:: atomic { FAULT; goto dead }
 	fi;
 end_release:
 	if
 	:: atomic {
-		TOLD(id) && !LEASE_ENDED(id) ->
+		TOLD(id) ->
 		if
 		:: PERMITTED(id) -> set_job(W, jgen, 0)
 		:: else
@@ -404,7 +395,11 @@ inline reassert_sent(g, t)
 	fi
 }
 
+#ifdef F_TOKEN
 #define RAISE(t) tok = (tok < (t) -> (t) : tok)
+#else
+#define RAISE(t) skip
+#endif
 
 proctype Teller(byte id)
 {
@@ -686,9 +681,15 @@ end:	do
 /* --- Redis loses data ---------------------------------------------------------------------------------------------- */
 #if LOSS > 0
 mtype o_job = NONE;
-byte o_jgen = 0, o_jtok = 0, o_tok = 0, o_inc = 0;
+byte o_jgen = 0, o_jtok = 0, o_inc = 0;
 SET o_sent = 0, o_none = 0, o_late = 0, o_unknown = 0;
-bool o_open = true, o_doubt = false, kept = false;
+bool o_open = true, kept = false;
+#ifdef F_TOKEN
+byte o_tok = 0;
+#endif
+#ifdef F_DOUBTLOST
+bool o_doubt = false;
+#endif
 
 /* The moment that Redis will come back to is chosen once before each loss. */
 proctype Redis()
@@ -697,22 +698,29 @@ end:	do
 	:: atomic {
 		losses < LOSS && !kept && SAME_SERVER ->
 		kept = true;
-		o_job = job; o_jgen = jgen; o_jtok = jtok; o_tok = tok; o_inc = inc; o_open = open;
-		o_sent = r_sent; o_none = r_none; o_late = r_late; o_unknown = r_unknown; o_doubt = doubt }
+		o_job = job; o_jgen = jgen; o_jtok = jtok; o_inc = inc; o_open = open;
+		o_sent = r_sent; o_none = r_none; o_late = r_late; o_unknown = r_unknown;
+#ifdef F_TOKEN
+		o_tok = tok;
+#endif
+#ifdef F_DOUBTLOST
+		o_doubt = doubt
+#endif
+		}
 	:: atomic {
 		kept ->
 		losses++; life++; kept = false;
-		job = o_job; jgen = o_jgen; jtok = o_jtok; tok = o_tok; inc = o_inc; open = o_open;
+		job = o_job; jgen = o_jgen; jtok = o_jtok; inc = o_inc; open = o_open;
 		r_sent = o_sent; r_none = o_none; r_late = o_late; r_unknown = o_unknown;
-#ifdef F_DOUBTLOST
-		doubt = o_doubt;
+		o_job = NONE; o_jgen = 0; o_jtok = 0; o_inc = 0; o_open = true;
+		o_sent = 0; o_none = 0; o_late = 0; o_unknown = 0;
+#ifdef F_TOKEN
+		tok = o_tok; o_tok = 0;
 #endif
-		if
-		:: losses == LOSS ->
-			o_job = NONE; o_jgen = 0; o_jtok = 0; o_tok = 0; o_inc = 0; o_open = true;
-			o_sent = 0; o_none = 0; o_late = 0; o_unknown = 0; o_doubt = false
-		:: else
-		fi }
+#ifdef F_DOUBTLOST
+		doubt = o_doubt; o_doubt = false
+#endif
+		}
 	:: atomic { !SAME_SERVER ->                     /* begin: the first who looks */
 		inc = life; open = false;
 #ifdef F_DOUBTLOST

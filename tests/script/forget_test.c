@@ -169,6 +169,12 @@ TEST(a_paused_device_is_remembered_until_it_is_resumed)
     rig_settle(&r, 1);
     CHECK_INT(-1, redis_num(&r.server, "PTTL pl:{p01}:d:17"));
     CHECK_STR("", redis_do(&r.server, "SMEMBERS pl:{p01}:devices"));
+    r.pace.paused[0] = '\0';
+    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace);
+    CHECK(redis_num(&r.server, "PTTL pl:{p01}:d:17") > 0);
+    (void)snprintf(r.pace.paused, sizeof r.pace.paused, "ops");
+    CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace); /* it was on its way out */
+    CHECK_INT(-1, redis_num(&r.server, "PTTL pl:{p01}:d:17"));
     rig_stop(&r);
 }
 

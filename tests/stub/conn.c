@@ -181,6 +181,7 @@ static void
 start_timer(struct conn *c, double after, double repeat)
 {
     ev_timer_stop(c->server->loop, &c->timer);
+    ev_now_update(c->server->loop); /* a witness counts from now, not from the turn's beginning */
     ev_timer_set(&c->timer, after, repeat);
     ev_timer_start(c->server->loop, &c->timer);
 }

@@ -43,7 +43,7 @@ TEST(room_and_what_is_known_never_exceed_the_window)
 TEST(only_a_staged_row_is_called_queued)
 {
     for (int c = 0; c < 256; c++) {
-        enum row_fate want = c == 'S' ? FATE_QUEUE : c == 'F' ? FATE_RETURN : FATE_LATER;
+        enum row_fate want = c == 'S' ? FATE_QUEUE : c == 'F' || c == 0 ? FATE_RETURN : FATE_LATER;
         CHECK_INT(want, plan_fate((char)c));
     }
 }

@@ -184,7 +184,7 @@ judge(const struct ledger_row *row, const struct queue_result *r)
         w.a.status = ROW_PENDING;
         break;
     case SKIP:
-        w.a.status = ROW_SKIPPED;
+        w.a.status = w.a.unknowns ? ROW_UNKNOWN : ROW_SKIPPED; /* an attempt may have arrived */
         break;
     case AGAIN_DEFERRED:
         w.a.status = ROW_PENDING;
