@@ -1,3 +1,8 @@
+/* queue.c -- keys, calls and incarnations: what the verbs (queue_push, queue_deliver, queue_keep)
+ * stand on.
+ *
+ * Over 500 lines because a partition's incarnation is looked up, begun and noted by calls that
+ * themselves fail when it changes: the two halves know each other's state. */
 #include "shared/queue.h"
 
 #include "shared/backoff.h"

@@ -1,5 +1,6 @@
 /* queue_keep.c -- the verbs that keep the queue whole: reclaim, results, forget, repair, recovery;
- * steering, the fleet, and what status shows. */
+ * steering, the fleet, and what status shows.  Over 500 lines: many small verbs, each a call and
+ * its reply. */
 #include "shared/clock.h"
 #include "shared/queue_private.h"
 #include "shared/render.h"

@@ -2,7 +2,10 @@
  * otherwise): a context is never freed or re-dialled inside its connect or disconnect callback,
  * only from a timer; a link that gives a context up clears its data pointer first, so that late
  * callbacks find no link; calls know their link by their own request.  link_down() is the only way
- * down. */
+ * down.
+ *
+ * Over 500 lines because all that touches hiredis is here: its replies, the commands given to it,
+ * and the link. */
 #include "shared/redis.h"
 
 #include "shared/backoff.h"
@@ -20,7 +23,8 @@
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 
-/* The retry cap is below the reapers' `confirm`: after an outage a worker renews its leases before a reaper ends them. */
+/* The retry cap is below the reapers' `confirm`: after an outage a worker renews its leases before
+ * a reaper ends them. */
 enum { STEADY_MS = 5000, RETRY_CAP_MS = 1000 };
 enum link_state { LINK_IDLE, LINK_DOWN, LINK_DIALING, LINK_GREETING, LINK_UP };
 
@@ -45,7 +49,7 @@ struct redis_link {
     ev_timer retry, deadline;
     unsigned attempts;
     int64_t up_since_ms; /* a link that falls soon after it came up goes on with longer waits */
-    bool give_up; /* the deadline timer shall drop the connection */
+    bool give_up;        /* the deadline timer shall drop the connection */
     const char *channel;
     redis_message *on_message;
     char run_id[41];
@@ -497,7 +501,8 @@ redis_call(struct redis_link *l, struct redis_cmd *c, redis_reply *done, void *a
     }
     l->in_flight++;
     if (l->in_flight == 1) {
-        ev_now_update(l->loop); /* the caller may have blocked for long: the deadline counts from now */
+        ev_now_update(
+            l->loop); /* the caller may have blocked for long: the deadline counts from now */
         deadline_again(l);
     }
     return true;
