@@ -24,11 +24,7 @@ local function prepare(device, jobs, at)
     else redis.call('HSET', device, 'paused', ARGV[at + 10]) end
   end
   redis.call('HSET', device, 'window', ARGV[at + 11], 'more', ARGV[at + 12])
-  if redis.call('HEXISTS', device, 'next') == 0 then
-    -- Its pace may have been lost with Redis' data: it rests for one gap from the recovery on.
-    local rest = tonumber(redis.call('HGET', KEYS[1], 'opened') or '0') + tonumber(ARGV[at + 4])
-    redis.call('HSET', device, 'next', math.max(now, rest))
-  end
+  redis.call('HSETNX', device, 'next', now)
   redis.call('PERSIST', device)
   if redis.call('EXISTS', jobs) == 0 then redis.call('XGROUP', 'CREATE', jobs, 'fleet', '0', 'MKSTREAM') end
 end

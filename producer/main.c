@@ -82,7 +82,7 @@ set_up(struct producer *p, struct err *e)
 {
     struct settings *s = p->s;
     struct queue_config qc = program_queue(&s->program, p->name);
-    struct queue_events events = {program_on_link, NULL, p};
+    struct queue_events events = {program_on_link, NULL, p, program_on_trouble};
     p->prefers = xcalloc((size_t)s->program.partitions, sizeof *p->prefers);
     return program_store(&s->mysql, (int)s->dialect, &p->db, e) &&
            queue_open(p->loop, &qc, &events, &p->q, e);

@@ -107,7 +107,7 @@ set_up(struct reaper *r, struct err *e)
 {
     struct settings *s = r->s;
     struct queue_config qc = program_queue(&s->program, r->name);
-    struct queue_events events = {program_on_link, NULL, r};
+    struct queue_events events = {program_on_link, NULL, r, program_on_trouble};
     r->n_parts = (unsigned)s->program.partitions;
     r->parts = xcalloc(r->n_parts, sizeof *r->parts);
     r->rules = (struct settle_rules){s->retry_base, s->retry_cap, s->resend_after};

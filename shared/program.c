@@ -54,3 +54,11 @@ program_queue(const struct program_settings *s, const char *name)
         .partitions = s->partitions,
     };
 }
+
+void
+program_on_trouble(void *arg, const char *why)
+{
+    (void)arg;
+    log_warn("redis_refuses", "why", LOG_S(why), "means",
+             LOG_S("what is in hand waits; it goes on by itself"));
+}

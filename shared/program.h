@@ -85,6 +85,9 @@ struct http_server;
 MUST_USE bool program_start(const char *program, const struct program_settings *s,
                             struct http_server **ret, struct err *e);
 
+/* For queue_events.on_trouble: logs what Redis refuses for now. */
+void program_on_trouble(void *arg, const char *why);
+
 /* The queue's configuration by the settings; name as from program_name. */
 struct queue_config program_queue(const struct program_settings *s, const char *name);
 

@@ -65,11 +65,32 @@ parse_nothing(struct call *c, const struct redis_value *v)
     return true;
 }
 
+enum { TROUBLE_MS = 10000 };
+
+/* Answers of a server that is there but takes nothing: each has its word in front ("OOM command not
+ * ..."). */
+static void
+tell_trouble(struct queue *q, const struct err *e)
+{
+    size_t word = strspn(e->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    int64_t now = clock_mono_ms();
+    if (word < 2 || e->text[word] != ' ' || strncmp(e->text, "EPOCH", 5) == 0 ||
+        strncmp(e->text, "CLOSED", 6) == 0 || strncmp(e->text, "NOGROUP", 7) == 0 ||
+        now < q->next_trouble_ms || !q->events.on_trouble) {
+        return;
+    }
+    q->next_trouble_ms = now + TROUBLE_MS;
+    q->events.on_trouble(q->events.arg, e->text);
+}
+
 static void
 on_call(void *arg, const struct redis_value *v, const struct err *e)
 {
     struct call *c = arg;
     struct err shape = {0};
+    if (e) {
+        tell_trouble(c->q, e);
+    }
     if (e && (e->kind == ERR_GONE || strncmp(e->text, "CLOSED", 6) == 0)) {
         queue_refresh(c->q, c->p);
     }

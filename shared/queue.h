@@ -35,6 +35,8 @@ struct queue_events {
     void (*on_link)(void *arg, bool up, const char *why);
     void (*on_partition)(void *arg, unsigned p, enum partition_state state, bool new_incarnation);
     void *arg;
+    /* Redis refuses calls for now (OOM, MISCONF, READONLY, ...): told at most every ten seconds. */
+    void (*on_trouble)(void *arg, const char *why);
 };
 
 MUST_USE bool queue_open(struct ev_loop *loop, const struct queue_config *c,

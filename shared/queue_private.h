@@ -28,9 +28,10 @@ struct queue {
     char run_id[41];
     int64_t ahead_ms; /* Redis TIME less our monotonic clock at the last beat, 0 = unknown */
     char refused[200];
-    bool counted;   /* on this connection Redis has confirmed the number of partitions */
-    ev_timer again; /* asks anew what could not be asked or was not answered */
-    ev_timer late;  /* runs calls that failed at once, on a clean stack */
+    bool counted;            /* on this connection Redis has confirmed the number of partitions */
+    ev_timer again;          /* asks anew what could not be asked or was not answered */
+    ev_timer late;           /* runs calls that failed at once, on a clean stack */
+    int64_t next_trouble_ms; /* when a refusal is told again, monotonic */
     struct call *failed;
     size_t n_failed;
 };

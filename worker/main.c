@@ -300,7 +300,7 @@ set_up(struct worker *w, const struct conf *c, struct err *e)
 {
     const struct program_settings *ps = &w->s->program;
     struct queue_config qc = program_queue(ps, w->name);
-    struct queue_events events = {on_link, on_partition, w};
+    struct queue_events events = {on_link, on_partition, w, program_on_trouble};
     w->n_parts = (unsigned)ps->partitions;
     w->n_workers = 1;
     w->parts = xcalloc(w->n_parts, sizeof *w->parts);

@@ -57,7 +57,6 @@ rig_open_all(struct rig *r)
 {
     for (unsigned p = 0; p < queue_partitions(r->q); p++) {
         CHECK_RUN(ERR_NONE, r, open_partition, p, queue_incarnation(r->q, p), false);
-        (void)redis_do(&r->server, "HSET pl:{p%02u}:meta opened 1", p);
         queue_refresh(r->q, p);
     }
     queue_wait(r->q);
@@ -86,14 +85,12 @@ rig_recover(struct rig *r)
 static void
 drop_claim(struct rig *r)
 {
-    for (size_t i = 0; i < r->claim.n_jobs; i++) {
-        const struct queue_claimed *j = &r->claim.jobs[i];
-        free((void *)(uintptr_t)j->source);
-        free((void *)(uintptr_t)j->quiet);
-        free((void *)(uintptr_t)j->payload);
+    for (size_t i = 0; i < r->n_copies; i++) {
+        free(r->copies[i]);
     }
-    free((void *)(uintptr_t)r->claim.jobs);
-    free((void *)(uintptr_t)r->claim.due);
+    free(r->copies);
+    r->copies = NULL;
+    r->n_copies = r->cap_copies = 0;
     r->claim = (struct queue_claim_reply){0};
 }
 
@@ -197,7 +194,19 @@ rig_push(struct rig *r, uint64_t device, const char *id)
 /* --- worker -------------------------------------------------------------------------------------
  */
 
-/* Keeps a copy: the queue's own is good for the length of the callback only. */
+/* What a claim was answered is good for the length of the callback only. */
+static void *
+copy(struct rig *r, const void *p, size_t n)
+{
+    void *own = xmalloc(n);
+    if (n) {
+        memcpy(own, p, n);
+    }
+    VEC_GROW(r->copies, r->n_copies, r->cap_copies);
+    r->copies[r->n_copies++] = own;
+    return own;
+}
+
 static void
 on_claim(void *arg, const struct queue_claim_reply *reply, const struct err *e)
 {
@@ -207,21 +216,14 @@ on_claim(void *arg, const struct queue_claim_reply *reply, const struct err *e)
     if (!reply) {
         return;
     }
-    uint64_t *due = xcalloc(reply->n_due, sizeof *due);
-    struct queue_claimed *jobs = xcalloc(reply->n_jobs, sizeof *jobs);
-    for (size_t i = 0; i < reply->n_due; i++) {
-        due[i] = reply->due[i];
-    }
+    struct queue_claimed *jobs = copy(r, reply->jobs, reply->n_jobs * sizeof *jobs);
     for (size_t i = 0; i < reply->n_jobs; i++) {
-        jobs[i] = reply->jobs[i];
-        jobs[i].source = xstrdup(jobs[i].source);
-        jobs[i].quiet = xstrdup(jobs[i].quiet);
-        void *payload = xmalloc(jobs[i].payload_len);
-        memcpy(payload, jobs[i].payload, jobs[i].payload_len);
-        jobs[i].payload = payload;
+        jobs[i].source = copy(r, jobs[i].source, strlen(jobs[i].source) + 1);
+        jobs[i].quiet = copy(r, jobs[i].quiet, strlen(jobs[i].quiet) + 1);
+        jobs[i].payload = copy(r, jobs[i].payload, jobs[i].payload_len);
     }
     r->claim = *reply;
-    r->claim.due = due;
+    r->claim.due = copy(r, reply->due, reply->n_due * sizeof *reply->due);
     r->claim.jobs = jobs;
 }
 

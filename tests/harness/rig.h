@@ -30,13 +30,14 @@ struct rig {
     bool more;
     /* What claims are answered: */
     struct queue_claim_reply claim;
+    void **copies; /* that it points to */
+    size_t n_copies, cap_copies;
 };
 
 /* A server and a queue of its own, every partition open. */
 void rig_start(struct rig *r);
 /* On a server that r->server holds already, partitions as they are. */
 void rig_connect(struct rig *r, int64_t partitions);
-/* As if that had been long ago: devices whose pace is lost need not rest. */
 void rig_open_all(struct rig *r);
 /* Waits until every partition has been looked up and opens those that are closed. */
 void rig_recover(struct rig *r);

@@ -130,8 +130,10 @@ TEST(a_devices_pace_stays_until_its_next_slot_has_passed)
 {
     static const struct {
         int64_t gap_ms, hourly_cap, daily_cap, least_ms;
-    } cases[] = {
-        {0, 0, 0, 0}, {7200000, 0, 0, 7200000}, {0, 5, 0, 25 * 3600000}, {0, 0, 5, 25 * 3600000}};
+    } cases[] = {{0, 0, 0, 0},
+                 {7200000, 0, 0, 7200000},
+                 {0, 5, 0, INT64_C(25) * 3600000},
+                 {0, 0, 5, INT64_C(25) * 3600000}};
     rig_start(&r);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         r.pace = (struct device_pace){.version = i + 1,

@@ -86,7 +86,7 @@ static enum err_kind
 renew(void)
 {
     bool ok;
-    return RUN(&r, renew, 1, 2 * RIG_LEASE_MS, &leased.lease, &ok, 1);
+    return RUN(&r, renew, 1, INT64_C(2) * RIG_LEASE_MS, &leased.lease, &ok, 1);
 }
 
 static enum err_kind

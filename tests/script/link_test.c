@@ -152,7 +152,7 @@ TEST(a_link_tells_the_run_id_and_answers_calls)
     CHECK(a.type == REDIS_NIL && a.n == 0 && a.len == 0 && !*a.text);
     a = ask("MGET k nothing k");
     CHECK(a.type == REDIS_LIST && a.len == 3 && a.n == 0);
-    a = ask("SET k 17x");
+    (void)ask("SET k 17x");
     a = ask("GET k");
     CHECK(a.n == 0 && strcmp(a.text, "17x") == 0);
     stop();
@@ -319,7 +319,8 @@ TEST(a_frozen_server_hits_the_deadline)
         CHECK_INT(ERR_RETRY, answers[i].kind);
     }
     CHECK_STR("no reply within the deadline", why_down);
-    T_WAIT(turn() && clock_mono_ms() - t > 3 * DEADLINE_MS, 10000); /* it keeps trying, in vain */
+    T_WAIT(turn() && clock_mono_ms() - t > INT64_C(3) * DEADLINE_MS,
+           10000); /* it keeps trying, in vain */
     CHECK(!redis_link_up(link_));
     CHECK_INT(1, downs);
     redis_server_thaw(&server);
@@ -352,7 +353,7 @@ TEST(an_idle_link_has_no_deadline)
     start();
     redis_server_freeze(&server);
     int64_t t = clock_mono_ms();
-    T_WAIT(turn() && clock_mono_ms() - t > 2 * DEADLINE_MS, 10000);
+    T_WAIT(turn() && clock_mono_ms() - t > INT64_C(2) * DEADLINE_MS, 10000);
     redis_server_thaw(&server);
     CHECK_INT(0, downs);
     (void)ask("PING");

@@ -167,30 +167,6 @@ TEST(opening_twice_changes_nothing_and_a_doubt_stays_until_swept)
     rig_stop(&r);
 }
 
-TEST(a_device_whose_pace_was_lost_rests_for_a_gap)
-{
-    rig_start(&r);
-    CHECK_STR("OK", redis_do(&r.server, "FLUSHALL"));
-    queue_refresh(r.q, 1);
-    queue_wait(r.q);
-    CHECK_RUN(ERR_NONE, &r, open_partition, 1, queue_incarnation(r.q, 1), false);
-    r.pace.gap_min_ms = 20;
-    r.pace.gap_max_ms = 60000; /* the longest that may be left of the last one */
-    rig_push(&r, 17, "j1");
-    int64_t opened = strtoll(meta("opened"), NULL, 10);
-    CHECK_INT(opened + 60000, rig_field_num(&r, 17, "next"));
-    rig_check_device(&r, 17);
-    (void)redis_do(&r.server, "HSET pl:{p01}:d:17 next 5");
-    rig_push(&r, 17, "j2"); /* its pace is known by now */
-    CHECK_INT(5, rig_field_num(&r, 17, "next"));
-    (void)rig_send(&r, 17, "j1");
-    (void)redis_do(&r.server, "HSET pl:{p01}:meta opened 1");
-    int64_t t = redis_now_ms(&r.server);
-    rig_push(&r, 21, "j3"); /* long after the recovery: any gap has passed */
-    CHECK(rig_field_num(&r, 21, "next") >= t && rig_field_num(&r, 21, "next") < t + 10000);
-    rig_stop(&r);
-}
-
 /* --- drop ----------------------------------------------------------------------------------------
  */
 

@@ -115,7 +115,7 @@ TEST(new_quiet_hours_end_the_wait_for_the_old_ones)
     rig_start(&r);
     rig_push(&r, 17, "j1");
     struct queue_permit job = rig_take(&r, 17, "j1");
-    CHECK(rig_release(&r, &job, 8 * 3600000)); /* why: "quiet" */
+    CHECK(rig_release(&r, &job, 28800000)); /* why: "quiet" */
     CHECK_INT(0, rig_claim(&r, 17, 1, &job));
     r.pace.version = 2;
     CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace);
