@@ -291,6 +291,12 @@ parse_url(struct redis_link *l, const char *url, struct err *e)
 
 static void dial(struct redis_link *l);
 
+static bool
+starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
 static void
 link_down(struct redis_link *l, const char *why)
 {
@@ -303,7 +309,8 @@ link_down(struct redis_link *l, const char *why)
     }
     ev_timer_stop(l->loop, &l->deadline);
     ev_timer_stop(l->loop, &l->retry);
-    if (was_up && clock_mono_ms() - l->up_since_ms > STEADY_MS) {
+    bool steady = clock_mono_ms() - l->up_since_ms > STEADY_MS;
+    if (was_up && (steady || starts_with(l->why, "EPOCH"))) {
         l->attempts = 0;
     }
     double wait = (double)backoff_ms(l->attempts, 100, RETRY_CAP_MS, random_u64()) / 1000.0;
@@ -364,12 +371,6 @@ drop_soon(struct redis_link *l, const char *why)
         ev_timer_set(&l->deadline, 0., 0.);
         ev_timer_start(l->loop, &l->deadline);
     }
-}
-
-static bool
-starts_with(const char *s, const char *prefix)
-{
-    return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
 static enum err_kind

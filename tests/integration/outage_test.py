@@ -21,8 +21,9 @@ def rest(ms):
     wait_until(lambda: mono_us() > at + ms * 1000, 60, "a rest")
 
 
-def outage(*troubles, keep="everysec", unknown=0, per_device=80, rules=("p:0.05=late:40",), conf=None, order=True):
-    """A campaign with one trouble after the other; unknown: how many rows may end as unknown."""
+def outage(*troubles, keep="everysec", unknown=10, per_device=80, rules=("p:0.05=late:40",), conf=None, order=True):
+    """A campaign with one trouble after the other; unknown: how many rows may end as unknown (a lease lasts a
+    second here, and finding the way back may take longer)."""
     with Fleet(keep=keep, durable=True, rules=rules, conf=conf) as fleet:
         fleet.devices(30, gap=(20, 60))
         fleet.leads(per_device)
