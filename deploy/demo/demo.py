@@ -192,7 +192,7 @@ def result(fleet, began):
 
 def look_around(fleet):
     """Another, slower campaign runs, so that there is something to see."""
-    fleet.ctl("campaign", "create", "encore", "--content", CONTENT, "--devices", "all", "--start", "now")
+    fleet.ctl("campaign", "create", "encore", "--content", CONTENT, "--devices", "all", "--start", "now", "--gap", "3s..6s")
     redis, conf = fleet.redis.socket, fleet.conf_file
     shown = lambda path: os.path.relpath(path) if len(os.path.relpath(path)) < len(path) else path  # noqa: E731
     say(f"\n{bold('Still running')} (Ctrl-C ends it).  A second campaign, \"encore\", is on its way.  Try:\n")
