@@ -219,11 +219,40 @@ job_decode(const void *p, size_t n, struct job *ret, struct err *e)
     return true;
 }
 
+static char *
+natural_id(char letter, uint64_t source, uint64_t device, const char *phone, unsigned rotation,
+           char out[JOB_ID_SIZE])
+{
+    (void)snprintf(out, JOB_ID_SIZE, "%c%" PRIu64 "-d%" PRIu64 "-%016" PRIx64 "-r%u", letter,
+                   source, device, (uint64_t)XXH64(phone, strlen(phone), source), rotation);
+    return out;
+}
+
 char *
 job_id_campaign(uint64_t campaign, uint64_t device, const char *phone, unsigned rotation,
                 char out[JOB_ID_SIZE])
 {
-    (void)snprintf(out, JOB_ID_SIZE, "c%" PRIu64 "-d%" PRIu64 "-%016" PRIx64 "-r%u", campaign,
-                   device, (uint64_t)XXH64(phone, strlen(phone), campaign), rotation);
+    return natural_id('c', campaign, device, phone, rotation, out);
+}
+
+char *
+job_id_step(uint64_t step, uint64_t device, const char *phone, unsigned rotation,
+            char out[JOB_ID_SIZE])
+{
+    return natural_id('s', step, device, phone, rotation, out);
+}
+
+char *
+job_id_occurrence(uint64_t rule, int64_t occurrence_s, const char *phone, char out[JOB_ID_SIZE])
+{
+    (void)snprintf(out, JOB_ID_SIZE, "r%" PRIu64 "-t%" PRId64 "-%016" PRIx64, rule, occurrence_s,
+                   (uint64_t)XXH64(phone, strlen(phone), rule));
     return out;
+}
+
+bool
+job_id_is_good(const char *id)
+{
+    size_t n = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:#-");
+    return n > 0 && n < JOB_ID_SIZE && !id[n];
 }

@@ -10,6 +10,7 @@
 #include "shared/err.h"
 #include "shared/mem.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,5 +47,16 @@ MUST_USE bool job_decode(const void *p, size_t n, struct job *ret, struct err *e
  * because ids appear in keys and logs.  Returns out. */
 char *job_id_campaign(uint64_t campaign, uint64_t device, const char *phone, unsigned rotation,
                       char out[JOB_ID_SIZE]);
+
+/* "s7-d17-3f9a...-r0" by the step's id; "r3-t1763805600-3f9a..." by the nominal instant in seconds
+ * of UTC: a recurring message goes to a recipient once an occurrence, whichever device has it. */
+char *job_id_step(uint64_t step, uint64_t device, const char *phone, unsigned rotation,
+                  char out[JOB_ID_SIZE]);
+char *job_id_occurrence(uint64_t rule, int64_t occurrence_s, const char *phone,
+                        char out[JOB_ID_SIZE]);
+
+/* Whether an id from outside (a direct message's) may be used in keys and lines: 1 to 64 of
+ * [A-Za-z0-9._:#-]. */
+bool job_id_is_good(const char *id);
 
 #endif
