@@ -72,7 +72,7 @@ list(struct ctl *c, const struct args *a)
     struct found campaign = {0};
     struct rows r;
     if (!ctl_user(c, false, &e) ||
-        (f->campaign && !ctl_find_campaign(c, f->campaign, &campaign, &e)) ||
+        (f->campaign && !ctl_find_source(c, SOURCE_CAMPAIGN, f->campaign, &campaign, &e)) ||
         !query_list(c, campaign.id, f->limit, &r, &e)) {
         return ctl_fail(&e);
     }
@@ -379,7 +379,8 @@ decide(struct ctl *c, const struct args *a, const struct decision *what)
         ctl_note("name the messages by their ids, or a whole campaign with --campaign NAME --all");
         return CTL_COULD_NOT;
     }
-    if (!ctl_user(c, false, &e) || (f->all && !ctl_find_campaign(c, f->campaign, &campaign, &e))) {
+    if (!ctl_user(c, false, &e) ||
+        (f->all && !ctl_find_source(c, SOURCE_CAMPAIGN, f->campaign, &campaign, &e))) {
         return ctl_fail(&e);
     }
     struct decide *d = xcalloc(1, sizeof *d);
