@@ -50,6 +50,18 @@ doc_free(struct doc *d)
     json_decref(value_of(d));
 }
 
+bool
+doc_parse(const char *text, size_t len, struct doc **ret, struct err *e)
+{
+    json_error_t why;
+    json_t *v = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    *ret = (struct doc *)(void *)v;
+    if (!v && why.line < 1) {
+        return err_set(e, ERR_INPUT, "1:1: %s", why.text);
+    }
+    return v || err_set(e, ERR_INPUT, "%d:%d: %s", why.line, why.column, why.text);
+}
+
 void
 doc_put(struct doc *object, const char *key, struct doc *v)
 {
@@ -148,6 +160,18 @@ doc_append_str(struct doc *list, const char *text)
 }
 
 void
+doc_append_int(struct doc *list, int64_t v)
+{
+    (void)append(list, doc_of(json_integer(v)));
+}
+
+void
+doc_put_copy(struct doc *object, const char *key, const struct doc *v)
+{
+    doc_put(object, key, doc_of(json_deep_copy(reading(v))));
+}
+
+void
 doc_append_copy(struct doc *list, const struct doc *v)
 {
     (void)append(list, doc_of(json_deep_copy(reading(v))));
@@ -161,6 +185,7 @@ doc_type(const struct doc *d)
            : json_is_array(v)   ? DOC_LIST
            : json_is_string(v)  ? DOC_STR
            : json_is_integer(v) ? DOC_INT
+           : json_is_real(v)    ? DOC_REAL
            : json_is_boolean(v) ? DOC_BOOL
                                 : DOC_NULL;
 }
@@ -182,6 +207,20 @@ const struct doc *
 doc_get(const struct doc *object, const char *key)
 {
     return (const struct doc *)(void *)json_object_get(reading(object), key);
+}
+
+const char *
+doc_key(const struct doc *object, size_t i)
+{
+    const char *key;
+    json_t *all = value_of((struct doc *)(uintptr_t)object), *v;
+    json_object_foreach(all, key, v)
+    {
+        if (i-- == 0) {
+            return key;
+        }
+    }
+    return NULL;
 }
 
 const char *
