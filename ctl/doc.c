@@ -54,11 +54,12 @@ bool
 doc_parse(const char *text, size_t len, struct doc **ret, struct err *e)
 {
     json_error_t why;
+    if (!text[strspn(text, " \t\r\n")]) {
+        *ret = NULL;
+        return err_set(e, ERR_INPUT, "1:1: there is nothing in it");
+    }
     json_t *v = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
     *ret = (struct doc *)(void *)v;
-    if (!v && why.line < 1) {
-        return err_set(e, ERR_INPUT, "1:1: %s", why.text);
-    }
     return v || err_set(e, ERR_INPUT, "%d:%d: %s", why.line, why.column, why.text);
 }
 
@@ -246,7 +247,7 @@ add_text(const char *text, size_t n, void *arg)
 void
 doc_write(const struct doc *d, struct buf *out)
 {
-    int failed = json_dump_callback(reading(d), add_text, out, JSON_COMPACT);
+    int failed = json_dump_callback(reading(d), add_text, out, JSON_COMPACT | JSON_ENCODE_ANY);
     (void)failed;
 }
 

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { STATUS_SIZE = 16 };
 
@@ -39,7 +40,7 @@ update(struct ctl *c, const struct turn *t, uint64_t id, uint64_t *changed, stru
 }
 
 int
-turn_source(struct ctl *c, const char *text, const struct turn *t)
+turn_quietly(struct ctl *c, const char *text, const struct turn *t, struct doc **ret)
 {
     struct err e = {0};
     struct found source;
@@ -60,6 +61,19 @@ turn_source(struct ctl *c, const char *text, const struct turn *t)
     if (!t->untold) {
         doc_put_str(d, "redis", steer_source(c, t->kind, source.id));
     }
-    output_said(&c->out, d, "%s %s %s", ctl_source_noun(t->kind), source.name, t->done);
+    *ret = d;
     return CTL_OK;
+}
+
+int
+turn_source(struct ctl *c, const char *text, const struct turn *t)
+{
+    struct doc *d;
+    int code = turn_quietly(c, text, t, &d);
+    if (code == CTL_OK) {
+        char *name = xstrdup(doc_str(doc_get(d, "name")));
+        output_said(&c->out, d, "%s %s %s", ctl_source_noun(t->kind), name, t->done);
+        free(name);
+    }
+    return code;
 }

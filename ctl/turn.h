@@ -16,5 +16,7 @@ struct turn {
 
 /* Of the source that text names.  Prints what came of it; the exit code. */
 int turn_source(struct ctl *c, const char *text, const struct turn *t);
+/* The same without printing; *ret is the document when the code is CTL_OK. */
+int turn_quietly(struct ctl *c, const char *text, const struct turn *t, struct doc **ret);
 
 #endif
