@@ -25,7 +25,7 @@ static const struct flag trace_flags[] = {
     "m.id, m.job_id, m.status, m.recipient_phone, m.recipient_name, COALESCE(c.name, s.name, "     \
     "r.name), d.name, m.device_id, "                                                               \
     "m.kind, NULLIF(" SOURCE_ID_SQL ", 0), m.rotation, m.occurrence_at, m.scheduled_at, "          \
-                                    "m.expires_at, m.gen, m.attempt, m.deferrals, m.unknowns, "    \
+    "m.expires_at, m.gen, m.attempt, m.deferrals, m.unknowns, "                                    \
     "m.decide_at, "                                                                                \
     "m.provider_message_id, m.error_class, m.error_message, m.created_at, "                        \
     "m.processing_started_at, "                                                                    \

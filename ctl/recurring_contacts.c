@@ -169,7 +169,7 @@ read_rows(struct reading *x, struct sheet *s, uint64_t device, struct err *e)
 {
     struct lead_columns columns;
     enum csv_result r = CSV_FAILED;
-    bool ok = lead_columns_find(s, NULL, NULL, !device, &columns, e);
+    bool ok = lead_columns_find(s, x->d->map, x->d->device_column, !device, &columns, e);
     while (ok && (r = sheet_next(s, e)) == CSV_RECORD) {
         char *phone = cell(s, columns.at[LEAD_PHONE]), *name = cell(s, columns.at[LEAD_NAME]);
         char *of = device ? NULL : cell(s, columns.at[LEAD_DEVICE]);

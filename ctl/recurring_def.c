@@ -24,6 +24,10 @@ const struct flag recurring_flags[] = {
      "Who gets it instead: phones (or ids of groups) with names and devices.", false},
     {"device", FLAG_TEXT, FLAG(device), "NAME", NULL,
      "The device of all of --contacts; without it the file has a column for it.", false},
+    {"device-column", FLAG_TEXT, FLAG(device_column), "COLUMN", NULL,
+     "That column; one called `device` is found by itself.", false},
+    {"map", FLAG_TEXT, FLAG(map), "phone=COLUMN,name=COLUMN", NULL,
+     "Which column of --contacts is which, where its name does not tell.", false},
     {"country", FLAG_TEXT, FLAG(country), "60", NULL, "Calling code for phones that begin with 0.",
      false},
     {"niche", FLAG_TEXT, FLAG(niche), NULL, NULL, "Only leads of this niche.", false},
@@ -67,7 +71,7 @@ const struct flag recurring_flags[] = {
      "Default: manual with --gap, else auto.",
      false},
     {"randomise", FLAG_WORD, FLAG(randomise), "yes|no", NULL,
-     "Pauses of random length, and people in random order. Default: yes.", false},
+     "Pauses of random length within the gap. Default: yes.", false},
     DEFINE_PACE_FLAGS(struct recurring_def),
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
@@ -265,8 +269,14 @@ read_flags(struct recurring_def *d, struct err *e)
                        "say who gets it with either --devices or --contacts; or give "
                        "the whole definition with --file");
     }
-    if (d->device && !d->contacts) {
-        return err_set(e, ERR_INPUT, "--device: is for --contacts; write --devices");
+    if (!d->contacts && (d->device || d->device_column || d->map)) {
+        return err_set(e, ERR_INPUT, "--%s: is for --contacts",
+                       d->device          ? "device"
+                       : d->device_column ? "device-column"
+                                          : "map");
+    }
+    if (d->device && d->device_column) {
+        return err_set(e, ERR_INPUT, "--device and --device-column exclude each other");
     }
     return read_text(d, e);
 }

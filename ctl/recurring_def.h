@@ -20,6 +20,7 @@ struct contact_def {
 /* Also what the flags of `recurring create` fill; zero-initialise. */
 struct recurring_def {
     const char *file, *content, *content_file, *devices, *contacts, *device, *country;
+    const char *device_column, *map;
     const char *niche, *target_status;
     const char *freq, *every, *weekdays, *month_days, *at, *cron, *zone, *start, *end_date;
     const char *month_policy, *gap_policy, *catch_up, *run_overlap, *delay, *randomise;

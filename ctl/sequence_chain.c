@@ -137,7 +137,7 @@ sequence_def_link(struct ctl *c, struct sequence_def *d, struct err *e)
     ok = ok ? check_chain(d, &x, place, e) : err_wrap(e, "%s", place);
     chain_done(&x);
     d->next_id = ok ? next.id : 0;
-    return ok || !d->json || err_wrap(e, "%.100s", define_file_name(d->file));
+    return ok || (d->json && err_wrap(e, "%.100s", define_file_name(d->file)));
 }
 
 /* --- back into a definition ------------------------------------------------------------ */
