@@ -211,12 +211,28 @@ fits(const struct recurring_def *d, const char *member, const char *text, size_t
                    schedule_place(d, member, place), strlen(text), max);
 }
 
+/* That of the setting is somebody else's mistake. */
+static bool
+default_zone(const struct ctl *c, struct recurring_def *d, struct err *e)
+{
+    struct tz *zone = NULL;
+    if (d->zone) {
+        return true;
+    }
+    d->zone = c->default_time_zone;
+    bool ok = tz_load(d->zone, &zone, e) || err_wrap(e, "the setting default_time_zone");
+    tz_free(zone);
+    return ok;
+}
+
 static bool
 read_rule(const struct ctl *c, int64_t now_s, struct recurring_def *d, struct err *e)
 {
     char place[DEFINE_PLACE], member[DEFINE_PLACE];
     int64_t first;
-    d->zone = d->zone ? d->zone : c->default_time_zone;
+    if (!default_zone(c, d, e)) {
+        return false;
+    }
     if (!d->freq) {
         return err_set(e, ERR_INPUT,
                        "%s: is missing; write one of daily|weekly|monthly|interval|"

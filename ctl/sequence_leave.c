@@ -254,27 +254,46 @@ leave_one_sequence(struct leave *x, const char *phone, struct err *e)
     return true;
 }
 
+/* The leads with this phone as "1, 2"; nothing when there are none. */
+static bool
+leads_of(struct leave *x, const char *phone, struct sql *ids, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(x->c->store, &r, e,
+                      "SELECT id FROM leads WHERE user_id = %" PRIu64 " AND phone = %s",
+                      x->c->user_id, phone)) {
+        return false;
+    }
+    while (rows_next(&r)) {
+        sql_text(ids, ids->text.len ? ", " : "");
+        sql_uint(ids, rows_uint(&r, 0));
+    }
+    rows_done(&r);
+    return true;
+}
+
 /* Who was to be enrolled is not any more. */
 static bool
 forget_asked(struct leave *x, const char *phone, struct err *e)
 {
+    struct sql q = {0}, ids = {0};
+    bool ok = !phone || leads_of(x, phone, &ids, e);
     uint64_t n = ASKED;
-    while (n == ASKED) {
-        bool ok = phone ? store_execf(x->c->store, &n, e,
-                                      "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64
-                                      " AND lead_id IN (SELECT id FROM leads WHERE user_id = "
-                                      "%" PRIu64 " AND phone = %s) LIMIT %d",
-                                      x->sequence.id, x->c->user_id, phone, ASKED)
-                        : store_execf(x->c->store, &n, e,
-                                      "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64
-                                      " LIMIT %d",
-                                      x->sequence.id, ASKED);
-        if (!ok) {
-            return false;
+    while (ok && n == ASKED && (!phone || ids.text.len)) {
+        sql_clear(&q);
+        sql_addf(&q, "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64, x->sequence.id);
+        if (phone) {
+            sql_text(&q, " AND lead_id IN (");
+            buf_add(&q.text, ids.text.data, ids.text.len);
+            sql_text(&q, ")");
         }
-        x->sum.asked += (int64_t)n;
+        sql_addf(&q, " LIMIT %d", ASKED);
+        ok = store_exec(x->c->store, &q, &n, NULL, e);
+        x->sum.asked += ok ? (int64_t)n : 0;
     }
-    return true;
+    sql_done(&q);
+    sql_done(&ids);
+    return ok;
 }
 
 static bool
