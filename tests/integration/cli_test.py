@@ -535,7 +535,7 @@ def unknown_decisions():
         cli = unknown_fixture(fleet)
         listed = cli.json("unknown", "list", "--campaign", "c")
         equal([(i, "timeout", "A", "c") for i in range(1, 7)],
-              [(m["id"], m["reason"], m["device"], m["campaign"]) for m in listed], "list")
+              [(m["id"], m["reason"], m["device"], m["source"]) for m in listed], "list")
         code, out, err = cli.run("unknown", "list", "--limit", "2")
         true("more than 2" in err and out.count("timeout") == 2, out + err)
         equal(2, cli.json("unknown", "resend", "1", "2", "--dry-run")["messages"], "dry run")
