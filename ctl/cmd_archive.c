@@ -256,38 +256,6 @@ static const struct flag restore_flags[] = {
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
-/* By name or else by id; the user's own. */
-static bool
-find_source(struct ctl *c, enum source_kind kind, const char *text, uint64_t *ret, struct err *e)
-{
-    uint64_t id;
-    *ret = 0;
-    for (int by_id = 0; by_id < 2 && !*ret; by_id++) {
-        struct sql q = {0};
-        struct rows r;
-        if (by_id && !ctl_parse_id(text, &id)) {
-            break;
-        }
-        sql_text(&q, "SELECT id FROM ");
-        sql_text(&q, sources[kind].table);
-        if (by_id) {
-            sql_addf(&q, " WHERE id = %" PRIu64, id);
-        } else {
-            sql_addf(&q, " WHERE name = %s", text);
-        }
-        sql_addf(&q, " AND user_id = %" PRIu64, c->user_id);
-        bool ok = store_query(c->store, &q, &r, e);
-        sql_done(&q);
-        if (!ok) {
-            return false;
-        }
-        *ret = rows_next(&r) ? rows_uint(&r, 0) : 0;
-        rows_done(&r);
-    }
-    return *ret || err_set(e, ERR_GONE, "user '%.60s' has no %s '%.100s'; see: paceline %s list",
-                           c->user, sources[kind].kind, text, sources[kind].kind);
-}
-
 static bool
 choose(struct ctl *c, const struct restore_flags *f, struct archive_choice *ret, struct err *e)
 {
@@ -308,7 +276,10 @@ choose(struct ctl *c, const struct restore_flags *f, struct archive_choice *ret,
     for (int k = 0; k < SOURCE_TABLES; k++) {
         if (f->source[k]) {
             ret->source = (enum source_kind)k;
-            return find_source(c, (enum source_kind)k, f->source[k], &ret->source_id, e);
+            struct found found = {0};
+            bool ok = ctl_find_source(c, ret->source, f->source[k], &found, e);
+            ret->source_id = found.id;
+            return ok;
         }
     }
     return true;
