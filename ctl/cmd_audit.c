@@ -254,7 +254,9 @@ find_twins(struct audit *a, struct err *e)
         }
     }
     archive_close(archive);
-    audit_fact(a, "archived messages", looked);
+    if (looked) {
+        audit_fact(a, "archived messages", looked);
+    }
     return ok;
 }
 
