@@ -86,6 +86,9 @@ class World:
                           f" status, enrolled_at, ended_at, check_at, total, n_sent) SELECT 1, 1, 1, seq, 60120000000 + seq, 1,"
                           f" '{status}', UTC_TIMESTAMP(3), {ended}, {check}, 1, 1 FROM seq_{first}_to_{first + 5}")
 
+        self.add("without its contact", 1, "sent", sequence_id=1, sequence_stepid=1)
+        self.sql.exec("UPDATE sequence_contacts SET check_at = NULL WHERE status = 'active' AND id % 2")
+
     def recurring(self):
         self.sql.exec("INSERT INTO recurring_messages (id, user_id, name, content, freq, start_local, planned_after, created_at,"
                       " updated_at) VALUES (1, 1, 'weekly', 'x', 'weekly', NOW(), NOW(), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
