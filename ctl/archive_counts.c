@@ -87,13 +87,13 @@ static bool
 count_archive(struct ctl *c, struct counts *n, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(c->store, &r, e,
-                      "SELECT t.status, t.kind, t.n, (SELECT a.scheduled_at FROM "
-                      "broadcast_messages_archive a WHERE a.id = t.lowest) FROM (SELECT status, "
-                      "kind, COUNT(*) AS n, MIN(id) AS lowest FROM broadcast_messages_archive FORCE "
-                      "INDEX (archive_user) WHERE user_id = %" PRIu64
-                      " GROUP BY status, kind) AS t",
-                      c->user_id)) {
+    if (!store_queryf(
+            c->store, &r, e,
+            "SELECT t.status, t.kind, t.n, (SELECT a.scheduled_at FROM "
+            "broadcast_messages_archive a WHERE a.id = t.lowest) FROM (SELECT status, "
+            "kind, COUNT(*) AS n, MIN(id) AS lowest FROM broadcast_messages_archive FORCE "
+            "INDEX (archive_user) WHERE user_id = %" PRIu64 " GROUP BY status, kind) AS t",
+            c->user_id)) {
         return false;
     }
     while (rows_next(&r)) {
