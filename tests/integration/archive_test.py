@@ -235,7 +235,7 @@ def nobody_decides_on_something_of_which_a_part_is_away():
         fleet.sql.exec(f"UPDATE broadcast_messages SET updated_at = UTC_TIMESTAMP(3) WHERE id = {two}")
         equal(1, w.json("archive", "run", "--status", "unknown")["archived"], "the older one")
         for verb in ("confirm", "drop", "resend"):
-            w.says(1, "archived: paceline archive restore", "unknown", verb, two)
+            w.says(1, "is archived: paceline archive restore", "unknown", verb, two)
         equal("finished", fleet.sql.rows("SELECT status FROM campaigns WHERE name = 'undecided'")[0][0], "campaign")
         w.says(1, "only 0 are there", "unknown", "confirm", one)
         w.says(0, "1 messages are back", "archive", "restore", "--campaign", "undecided")
