@@ -28,12 +28,15 @@ test: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
 	@$(MAKE) --no-print-directory -s -j$(CORES) FAULTS=1 all
 	@python3 tests/run.py $(only)
+show-adopt: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@python3 tests/integration/adopt_test.py show
 layers: all
 	@python3 tests/layers.py $B
 scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@python3 tests/scenario/$*.py
-.PHONY: deps demo test layers scenario-throughput scenario-pacing scenario-outage
+.PHONY: deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
