@@ -65,6 +65,7 @@ struct adopt {
     struct tz *zone;
     struct adopt_rules rules;
     struct adopt_found found[ADOPT_TABLES];
+    struct buf other_tables;             /* of theirs, which are not taken over */
     struct adopt_map maps[ADOPT_TABLES]; /* not of leads and messages */
     struct adopt_flow *flows;
     size_t n_flows, flows_cap;

@@ -245,6 +245,9 @@ describe(const struct adopt *ad, struct buf *out)
              f->zone, f->times ? f->times : "", f->duplicates, f->stuck, f->status ? f->status : "",
              f->map ? f->map : "", f->country ? f->country : "", f->sender ? f->sender : "",
              f->max_lateness);
+    if (!*ad->found[ADOPT_USERS].name) {
+        buf_addf(out, " --user '%s'", ad->user);
+    }
 }
 
 static bool

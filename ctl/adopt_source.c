@@ -223,6 +223,29 @@ check_ids(struct adopt *ad, enum adopt_table t, struct err *e)
     return ok;
 }
 
+static bool
+find_others(struct adopt *ad, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(ad->store, &r, e,
+                      "SELECT table_name FROM information_schema.tables WHERE table_schema = %s "
+                      "ORDER BY 1",
+                      ad->flags->from)) {
+        return false;
+    }
+    while (rows_next(&r)) {
+        bool known = false;
+        for (enum adopt_table t = 0; t < ADOPT_TABLES; t++) {
+            known = known || strcasecmp(ad->found[t].name, rows_str(&r, 0)) == 0;
+        }
+        if (!known) {
+            buf_addf(&ad->other_tables, "%s%s", ad->other_tables.len ? ", " : "", rows_str(&r, 0));
+        }
+    }
+    rows_done(&r);
+    return true;
+}
+
 bool
 adopt_find(struct adopt *ad, struct err *e)
 {
@@ -245,7 +268,7 @@ adopt_find(struct adopt *ad, struct err *e)
             return false;
         }
     }
-    return true;
+    return find_others(ad, e);
 }
 
 /* --- reading ----------------------------------------------------------------------------- */

@@ -11,6 +11,9 @@
 /* The server takes a moment to see that the run before this one was killed. */
 enum { LOCK_WAIT_S = 10 };
 
+/* A large table is counted for minutes; the commands' own connection gives up after 30 s. */
+enum { COUNT_MS = 3600 * 1000 };
+
 #define FLAG(name) offsetof(struct adopt_flags, name)
 
 static const struct flag adopt_flags[] = {
@@ -153,30 +156,40 @@ report_rows(const struct adopt *ad, struct doc *d)
 }
 
 static void
+put_column(struct doc *list, const char *table, const char *column, const char *theirs,
+           const char *clock)
+{
+    char name[80];
+    struct doc *row = doc_append(list);
+    (void)snprintf(name, sizeof name, "%s%s", table, column);
+    doc_put_str(row, "column", name);
+    doc_put_str(row, "theirs", *theirs ? theirs : NULL);
+    doc_put_str(row, "clock", clock);
+}
+
+static void
 report_columns(const struct adopt *ad, struct doc *d)
 {
+    static const char left_out[] = " not taken over";
     struct doc *list = doc_put_list(d, "columns");
-    char name[80];
     for (enum adopt_table t = 0; t < ADOPT_TABLES; t++) {
         const struct adopt_found *f = &ad->found[t];
+        char table[40];
+        (void)snprintf(table, sizeof table, "%s.", adopt_shapes[t].name);
         for (size_t i = 0; *f->name && adopt_shapes[t].columns[i].name; i++) {
             const struct adopt_column *c = &adopt_shapes[t].columns[i];
-            struct doc *row = doc_append(list);
-            (void)snprintf(name, sizeof name, "%s.%s", adopt_shapes[t].name, c->name);
-            doc_put_str(row, "column", name);
-            doc_put_str(row, "theirs", *f->column[i] ? f->column[i] : NULL);
-            doc_put_str(row, "clock",
-                        !c->time || !*f->column[i] ? ""
-                        : f->local[i]              ? ad->flags->zone
-                                                   : "UTC");
+            bool timed = c->time && *f->column[i];
+            put_column(list, table, c->name, f->column[i],
+                       !timed        ? ""
+                       : f->local[i] ? ad->flags->zone
+                                     : "UTC");
         }
         if (f->left_out.len) {
-            struct doc *row = doc_append(list);
-            (void)snprintf(name, sizeof name, "%s: not taken over", adopt_shapes[t].name);
-            doc_put_str(row, "column", name);
-            doc_put_str(row, "theirs", f->left_out.data);
-            doc_put_str(row, "clock", "");
+            put_column(list, adopt_shapes[t].name, left_out, f->left_out.data, "");
         }
+    }
+    if (ad->other_tables.len) {
+        put_column(list, "tables", left_out, ad->other_tables.data, "");
     }
 }
 
@@ -244,6 +257,7 @@ done(struct adopt *ad)
     for (size_t i = 0; i < ad->n_flows; i++) {
         buf_done(&ad->flows[i].examples);
     }
+    buf_done(&ad->other_tables);
     free(ad->flows);
     free(ad->lines);
     free(ad->slots);
@@ -291,10 +305,11 @@ copy_all(struct adopt *ad, struct err *e)
 
 /* --duplicates refuse: a dry run comes first. */
 static bool
-refuse_duplicates(struct ctl *c, const struct adopt_flags *flags, struct err *e)
+refuse_duplicates(struct store *store, const char *user, const struct adopt_flags *flags,
+                  struct err *e)
 {
     struct adopt_flags dry = *flags;
-    struct adopt ad = {.store = c->store, .flags = &dry, .user = c->user};
+    struct adopt ad = {.store = store, .flags = &dry, .user = user};
     int64_t n = 0;
     const char *ids = "";
     dry.dry_run = true;
@@ -342,17 +357,17 @@ adopt(struct ctl *c, const struct args *a)
     const struct adopt_flags *flags = a->flags;
     struct err e = {0};
     struct adopt ad = {.flags = flags, .user = c->user};
-    if (!ctl_store(c, &e) || (strcmp(flags->duplicates, "refuse") == 0 && !flags->dry_run &&
-                              !refuse_duplicates(c, flags, &e))) {
-        return ctl_fail(&e);
-    }
-    ad.store = c->store;
-    bool ok = adopt_all(&ad, &e);
+    struct store_config config = {
+        .url = c->mysql_url, .password = c->mysql_password, .query_timeout_ms = COUNT_MS};
+    bool refuses = strcmp(flags->duplicates, "refuse") == 0 && !flags->dry_run;
+    bool ok = ctl_store(c, &e) && store_open(&config, &ad.store, &e) &&
+              (!refuses || refuse_duplicates(ad.store, c->user, flags, &e)) && adopt_all(&ad, &e);
     int code = ok ? report(&ad, &c->out) : ctl_fail(&e);
     if (!ok && ad.done && !flags->dry_run) {
         ctl_note("%" PRId64 " rows are adopted; the same command goes on behind them", ad.done);
     }
     done(&ad);
+    store_close(ad.store);
     return code;
 }
 

@@ -43,6 +43,7 @@ def build(fleet, shape, name="older"):
     do(f"CREATE TABLE @sequences (id {s['id']} PRIMARY KEY, user_id {s['id']}, name VARCHAR(255), `trigger` VARCHAR(99),"
        " status VARCHAR(20))")
     do(f"CREATE TABLE @sequence_steps (id {s['id']} PRIMARY KEY, sequence_id {s['id']}, day INT, content TEXT)")
+    do("CREATE TABLE @sequence_contacts (id INT PRIMARY KEY)")
     do(f"CREATE TABLE @broadcast_messages (id {s['id']} PRIMARY KEY, user_id {s['id']}, device_id {s['id']},"
        f" campaign_id {s['id']}, sequence_id {s['id']}, {s['step']} {s['id']}, recipient_phone VARCHAR(40),"
        f" recipient_name VARCHAR(255), content LONGTEXT, {s['media']} TEXT, status VARCHAR(20), error_message TEXT,"
@@ -166,6 +167,8 @@ def old_shape_is_adopted(shape):
         before, empty = fingerprint(fleet), fingerprint(fleet, "paceline")
         dry = adopt(fleet, "--dry-run")
         equal(empty, fingerprint(fleet, "paceline"), "our database after a dry run")
+        others = {c["column"]: c["theirs"] for c in dry["columns"] if "not taken over" in c["column"]}
+        equal(("password", "sequence_contacts"), (others["users not taken over"], others["tables not taken over"]), "named")
         done = adopt(fleet, "--batch", "7")
         equal(before, fingerprint(fleet), "the old database")
         equal(flows(dry), flows(done), "what the dry run foresaw")
@@ -261,6 +264,44 @@ def what_is_not_understood_is_refused_with_its_cure():
         equal(empty, fingerprint(fleet, "paceline"), "our database")
         adopt(fleet, *both)
         refused("begun with other rules.*--status 'parked=sent", *both, "--stuck", "failed")
+
+
+@test
+def texts_and_times_that_cannot_be_are_mended_and_counted():
+    with Fleet(stub=False) as fleet:
+        build(fleet, "plain")
+        sql = fleet.mysql.client
+        sql.exec("ALTER TABLE older.broadcast_messages MODIFY content LONGBLOB, MODIFY recipient_name BLOB,"
+                 " MODIFY created_at DATETIME NULL, MODIFY sent_at VARCHAR(40)")
+        sql.exec("UPDATE older.broadcast_messages SET content = x'4142ff00c3a9', recipient_name = x'c3' WHERE id IN (1, 16)")
+        sql.exec("UPDATE older.broadcast_messages SET content = REPEAT('x', 70000) WHERE id = 17")
+        sql.exec("UPDATE older.broadcast_messages SET created_at = '2026-03-29 02:30:00' WHERE id = 2")
+        sql.exec("UPDATE older.broadcast_messages SET sent_at = 'yesterday' WHERE id = 3")
+        done = adopt(fleet, "--zone", "Europe/Berlin", "--times", "broadcast_messages.scheduled_at=utc")
+        got = lambda old, what: fleet.sql.rows(f"SELECT {what} FROM broadcast_messages m JOIN adoptions a ON a.new_id = m.id"
+                                               f" AND a.table_name = 'broadcast_messages' WHERE a.old_id = '{old}'")[0]
+        equal(("AB??é", "?", "sent", "bad_text"), got(1, "content, recipient_name, status, error_class"), "mended")
+        equal(("skipped", "bad_text"), got(16, "status, error_class"), "a broken text is not sent")
+        equal(("65535", "skipped", "too_long"), got(17, "LENGTH(content), status, error_class"), "nor a cut one")
+        equal(("2026-03-29 01:30:00.000",), got(2, "created_at"), "a time that was left out")
+        equal(("sent", got(3, "scheduled_at")[0]), got(3, "status, sent_at"), "no time of sending")
+        true(abs(int(got(4, "TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(3), scheduled_at)")[0]) - 480) < 5, "read as UTC")
+        equal({"texts that were no UTF-8, mended with '?'": 4, "texts that were too long, shortened": 2,
+               "times that are none, left empty": 1, "times that a clock change left out, moved forward": 1,
+               "rows with a picture or file, which is not taken over": 2},
+              {n["what"]: n["count"] for n in done["notes"]}, "notes")
+
+
+@test
+def a_database_without_users_belongs_to_the_one_who_adopts():
+    with Fleet(stub=False) as fleet:
+        build(fleet, "plain")
+        fleet.mysql.client.exec("DROP TABLE older.users")
+        adopt(fleet, "--user", "owner", "--dry-run")
+        equal(0, fleet.sql.one("SELECT COUNT(*) FROM users WHERE name = 'owner'"), "a dry run")
+        adopt(fleet, "--user", "owner")
+        equal([("owner", "4")], fleet.sql.rows("SELECT u.name, COUNT(*) FROM devices d JOIN users u ON u.id = d.user_id GROUP BY 1"), "devices")
+        true("begun with other rules" in adopt(fleet, "--user", "somebody", code=2), "whose it is is a rule, too")
 
 
 @test
