@@ -98,12 +98,14 @@ number(const struct rows *r, unsigned column, double *ret)
     return end != text && *ret >= 0 && *ret < 1e8;
 }
 
-/* ", min_gap_ms = .., max_gap_ms = .." when the row says so. */
+/* ", min_gap_ms = .., max_gap_ms = .." when the row says so; with nothing between two messages it
+ * says nothing, for that is no pace. */
 static void
 add_gap(struct sql *q, const struct rows *r, unsigned column)
 {
     double min, max;
-    if (!number(r, column, &min) || !number(r, column + 1, &max) || max > 86400 || min > 86400) {
+    if (!number(r, column, &min) || !number(r, column + 1, &max) || max > 86400 || min > 86400 ||
+        (min <= 0 && max <= 0)) {
         return;
     }
     sql_addf(q, ", min_gap_ms = %" PRId64 ", max_gap_ms = %" PRId64,

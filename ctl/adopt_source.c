@@ -43,17 +43,21 @@ adopt_table_name(const struct adopt *ad, enum adopt_table t, struct sql *q)
 
 /* --- tables and columns ------------------------------------------------------------------ */
 
+/* name becomes what it is called there, where upper case may matter. */
 static bool
-has_table(struct adopt *ad, const char *name, bool *ret, struct err *e)
+has_table(struct adopt *ad, char name[ADOPT_NAME_SIZE], bool *ret, struct err *e)
 {
     struct rows r;
     if (!store_queryf(ad->store, &r, e,
                       "SELECT table_name FROM information_schema.tables WHERE table_schema = %s "
-                      "AND table_name = %s",
+                      "AND LOWER(table_name) = LOWER(%s)",
                       ad->flags->from, name)) {
         return false;
     }
     *ret = rows_next(&r);
+    if (*ret) {
+        (void)snprintf(name, ADOPT_NAME_SIZE, "%s", rows_str(&r, 0));
+    }
     rows_done(&r);
     return true;
 }

@@ -15,7 +15,7 @@ from harness import Fleet, Process, equal, main, pause, test, true, wait_until
 SHAPES = {
     "plain": dict(devices="user_devices", user="name", device="device_name", title="title", text="message",
                   step="sequence_stepid", at="scheduled_at", id="BIGINT", media="media_url"),
-    "other": dict(devices="devices", user="email", device="name", title="name", text="content",
+    "other": dict(devices="Devices", user="email", device="name", title="name", text="content",
                   step="sequence_step_id", at="send_at", id="CHAR(36)", media="image_url"),
 }
 
@@ -198,7 +198,7 @@ def old_shape_is_adopted(shape):
 
 def check_values(fleet):
     rows = fleet.sql.rows
-    equal([("ali", "Kedai", "paused", "60123456789", "whacenter", "tok-1", "0", "0"),
+    equal([("ali", "Kedai", "paused", "60123456789", "whacenter", "tok-1", "5000", "15000"),
            ("ali", "Kedai (" + rows("SELECT old_id FROM adoptions WHERE table_name = 'devices' ORDER BY old_id LIMIT 2, 1")[0][0] + ")",
             "paused", "", "stub", "ref", "5000", "15000"),
            ("siti", "Kedai", "paused", "", "stub", "", "2000", "5000")],
@@ -388,12 +388,15 @@ def a_fleet_goes_on_and_sends_nothing_again():
         adopt(fleet, "--sender", "stub")
         ali = ["--user", "ali"]
         fleet.start()
+        fleet.ctl(*ali, "device", "set", "Kedai", "--gap", "0s..1ms")
         fleet.ctl(*ali, "device", "resume", "Kedai")
         wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM devices WHERE status = 'active' AND unsteered = 0") == 1, 20, "the device")
         fleet.ctl(*ali, "campaign", "resume", "Raya")
         wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM broadcast_messages m JOIN campaigns c ON c.id = m.campaign_id"
                                          " WHERE c.name = 'Raya' AND m.status IN ('pending', 'processing', 'queued')") == 0, 40, "Raya")
         wait_until(lambda: fleet.sql.rows("SELECT status FROM campaigns WHERE name = 'Raya'") == [("finished",)], 20, "its end")
+        for what in ("duplicates", "stuck", "conservation"):
+            fleet.ctl(*ali, "audit", what)
         fleet.stop()
         sent = {r[0] for r in fleet.sql.rows("SELECT recipient_phone FROM broadcast_messages WHERE kind = 'campaign' AND gen > 0"
                                              " AND status = 'sent'")}
