@@ -9,7 +9,8 @@
 static const struct command *const groups[] = {
     migrate_commands,  device_commands,    leads_commands,   campaign_commands,
     sequence_commands, recurring_commands, status_commands,  message_commands,
-    unknown_commands,  audit_commands,     archive_commands, NULL,
+    unknown_commands,  audit_commands,     archive_commands, adopt_commands,
+    NULL,
 };
 
 static int
