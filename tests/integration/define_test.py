@@ -441,6 +441,23 @@ def enrolling_asks_once():
         cli.refused(1, "sequence", "enrol", "S", "--all", says="is cancelled")
 
 
+@test
+def imported_leads_have_triggers():
+    """A column `trigger` is what enrols; an import that changes it enrols anew."""
+    with bare() as fleet:
+        cli = shops(fleet, "A")
+        cli.ok("sequence", "create", "S", "--devices", "all", "--step", "0s:x", "--trigger", "cold")
+        cli.ok("leads", "import", cli.write("l.csv", "phone,Trigger\n60123456781,cold\n60123456782,\n60123456783,other\n"), "--device", "A")
+        equal([("cold", None), ("", None), ("other", None)], fleet.sql.rows("SELECT `trigger`, attributes FROM leads ORDER BY id"), "leads")
+        equal({"asked": 0, "triggered": 1}, cli.json("sequence", "show", "S")["waiting"], "waiting")
+        fleet.sql.exec("UPDATE leads SET trigger_seen = `trigger`")
+        equal(0, cli.json("sequence", "show", "S")["waiting"]["triggered"], "acted upon")
+        again = cli.write("m.csv", "phone,word\n60123456782,cold\n60123456781,cold\n")
+        equal((1, 1), pick(cli.json("leads", "import", again, "--device", "A", "--map", "trigger=word", "--update"), "updated", "duplicates"), "update")
+        equal(1, cli.json("sequence", "show", "S")["waiting"]["triggered"], "the one that changed")
+        cli.refused(1, "leads", "import", cli.write("n.csv", "phone,trigger\n60123456784," + "x" * 65 + "\n"), "--device", "A", says="n.csv:2: the trigger has 65")
+
+
 # --- leaving ------------------------------------------------------------------------------------------
 
 
