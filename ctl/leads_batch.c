@@ -91,6 +91,8 @@ lead_batch_add(struct lead_batch *b, const struct lead *lead)
     sql_text(q, ", ");
     sql_bytes(q, lead->target_status, lead->target_status_len);
     sql_text(q, ", ");
+    sql_bytes(q, lead->trigger, lead->trigger_len);
+    sql_text(q, ", ");
     if (lead->attributes) {
         sql_bytes(q, lead->attributes, lead->attributes_len);
     } else {
@@ -122,9 +124,9 @@ struct commit {
 static void
 insert_sql(const struct lead_batch *b, struct sql *q)
 {
-    sql_text(
-        q, "INSERT INTO leads (user_id, device_id, phone, name, niche, target_status, attributes, "
-           "created_at, updated_at) VALUES ");
+    sql_text(q, "INSERT INTO leads (user_id, device_id, phone, name, niche, target_status, "
+                "`trigger`, attributes, "
+                "created_at, updated_at) VALUES ");
     buf_add(&q->text, b->rows.text.data, b->rows.text.len);
     sql_text(q, " ON DUPLICATE KEY UPDATE id = id");
 }
@@ -142,6 +144,7 @@ update_sql(const struct lead_batch *b, struct sql *q)
         {b->has_niche, " AND niche = VALUES(niche)", ", niche = VALUES(niche)"},
         {b->has_target_status, " AND target_status = VALUES(target_status)",
          ", target_status = VALUES(target_status)"},
+        {b->has_trigger, " AND `trigger` = VALUES(`trigger`)", ", `trigger` = VALUES(`trigger`)"},
         {b->has_attributes, " AND attributes <=> VALUES(attributes)",
          ", attributes = VALUES(attributes)"},
     };
