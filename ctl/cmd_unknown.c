@@ -246,20 +246,22 @@ write_rows(struct store *s, const struct batch *b, const uint64_t *ids, struct e
     return ok;
 }
 
-/* Campaigns, contacts of sequences and runs that had ended are counted, and ended, anew. */
+/* Campaigns, contacts of sequences and runs that had ended are counted, and ended, anew.  The rows
+ * come first, whatever the server thinks of it: their ids are few. */
 static bool
 reopen(struct store *s, const struct batch *b, const uint64_t *ids, struct err *e)
 {
     static const char *const updates[] = {
-        "UPDATE campaigns c JOIN broadcast_messages m ON m.campaign_id = c.id SET c.status = "
-        "IF(c.status = 'finished', 'running', c.status), c.finished_at = NULL, c.updated_at = "
-        "UTC_TIMESTAMP(3) WHERE c.finished_at IS NOT NULL AND m.id",
-        "UPDATE sequence_contacts x JOIN broadcast_messages m ON m.sequence_id = x.sequence_id AND "
-        "m.device_id = x.device_id AND m.recipient_phone = x.recipient_phone AND m.rotation = "
-        "x.rotation SET x.ended_at = IF(x.status = 'left', x.ended_at, NULL), x.status = "
-        "IF(x.status = 'finished', 'active', x.status), x.check_at = UTC_TIMESTAMP(3) WHERE m.id",
-        "UPDATE recurring_message_logs l JOIN broadcast_messages m ON m.recurring_id = "
-        "l.recurring_id AND m.occurrence_at = l.occurrence_at SET l.status = 'running', "
+        "UPDATE broadcast_messages m STRAIGHT_JOIN campaigns c ON c.id = m.campaign_id SET "
+        "c.status = IF(c.status = 'finished', 'running', c.status), c.finished_at = NULL, "
+        "c.updated_at = UTC_TIMESTAMP(3) WHERE c.finished_at IS NOT NULL AND m.id",
+        "UPDATE broadcast_messages m STRAIGHT_JOIN sequence_contacts x ON x.sequence_id = "
+        "m.sequence_id AND x.device_id = m.device_id AND x.recipient_phone = m.recipient_phone AND "
+        "x.rotation = m.rotation SET x.ended_at = IF(x.status = 'left', x.ended_at, NULL), "
+        "x.status = IF(x.status = 'finished', 'active', x.status), x.check_at = UTC_TIMESTAMP(3) "
+        "WHERE m.id",
+        "UPDATE broadcast_messages m STRAIGHT_JOIN recurring_message_logs l ON l.recurring_id = "
+        "m.recurring_id AND l.occurrence_at = m.occurrence_at SET l.status = 'running', "
         "l.finished_at = NULL WHERE l.status = 'finished' AND m.id"};
     struct sql q = {0};
     bool ok = true;
