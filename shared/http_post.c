@@ -194,7 +194,7 @@ http_posts_request(struct http_posts *p, struct MHD_Connection *conn, const char
         return ok ? MHD_YES : MHD_NO;
     }
     if (r->status) {
-        return send_answer(r);
+        return (int)send_answer(r);
     }
     if (!r->handed_over) {
         hand_over(r);
