@@ -42,9 +42,10 @@ static const struct flag inlet_flags[] = {
      "The subscriber's attribute that holds the phone.", false},
     {"country", FLAG_TEXT, offsetof(struct inlet_flags, country), "60", NULL,
      "Calling code for phones that begin with 0.", false},
-    {"devices", FLAG_TEXT, offsetof(struct inlet_flags, devices), "NAME,NAME", NULL,
-     "Devices for recipients who are no device's lead and name none in attribs.device; each phone "
-     "keeps its own.",
+    {"devices", FLAG_TEXT, offsetof(struct inlet_flags, devices), "A,B,C|all", NULL,
+     "For recipients who are no device's lead and name none in attribs.device: names or ids, or "
+     "all "
+     "of the user's; each phone keeps its device.",
      false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
@@ -74,6 +75,7 @@ struct inlet {
     struct inlet_settings settings;
     uint64_t *devices;
     size_t n_devices;
+    bool all_devices;
     struct http_posts *posts;
     bool well;         /* MySQL answered last time */
     int64_t ask_again; /* when it did not: not before */
@@ -178,7 +180,11 @@ serve(struct inlet *in, struct http_post *r)
         inlet_plan_done(&plan);
         return;
     }
-    struct inlet_write w = {in->settings.user, in->devices, in->n_devices, &plan, 0, 0};
+    struct inlet_write w = {.user = in->settings.user,
+                            .devices = in->devices,
+                            .n_devices = in->n_devices,
+                            .all_devices = in->all_devices,
+                            .plan = &plan};
     if (!in->well) {
         answer_error(r, 503, "MySQL is away: nothing was written; post it again later");
     } else if (inlet_write(in->c->store, &w, &e)) {
@@ -200,15 +206,18 @@ take_devices(struct inlet *in, const char *names, struct err *e)
 {
     char *copy = xstrdup(names), *rest = NULL;
     bool ok = true;
+    in->all_devices = strcmp(names, "all") == 0;
     in->devices = xcalloc(strlen(names) + 1, sizeof *in->devices);
-    for (char *name = strtok_r(copy, ",", &rest); ok && name; name = strtok_r(NULL, ",", &rest)) {
+    for (char *name = strtok_r(copy, ",", &rest); ok && !in->all_devices && name;
+         name = strtok_r(NULL, ",", &rest)) {
         struct found one;
         name += strspn(name, " ");
         ok = ctl_find_device(in->c, name, &one, e) || err_wrap(e, "--devices");
         in->devices[in->n_devices++] = one.id;
     }
     free(copy);
-    return ok && (in->n_devices || err_set(e, ERR_INPUT, "--devices: it names no device"));
+    return ok && (in->n_devices || in->all_devices ||
+                  err_set(e, ERR_INPUT, "--devices: it names no device"));
 }
 
 static bool

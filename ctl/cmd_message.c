@@ -29,8 +29,8 @@ static const struct flag trace_flags[] = {
     "m.processing_started_at, "                                                                    \
     "m.processing_worker_id, m.queued_at, m.sent_at, m.updated_at"
 #define MESSAGE_TABLES                                                                             \
-    " FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id "                    \
-    "LEFT JOIN devices d ON d.id = m.device_id "
+    " FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id AND "                \
+    "c.user_id = m.user_id LEFT JOIN devices d ON d.id = m.device_id AND d.user_id = m.user_id "
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},

@@ -52,7 +52,7 @@ query_list(struct ctl *c, uint64_t campaign, int64_t limit, struct rows *r, stru
         "UTC_TIMESTAMP(3)), m.attempt, m.error_class, m.error_message, m.decide_at, m.job_id, "
         "m.unknowns "
         "FROM devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.status = 'unknown' "
-        "LEFT JOIN campaigns c ON c.id = m.campaign_id "
+        "LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = m.user_id "
         "WHERE d.user_id = %" PRIu64 " AND m.user_id = %" PRIu64,
         c->user_id, c->user_id);
     if (campaign) {
@@ -165,7 +165,7 @@ lock_rows(struct store *s, struct batch *b, struct err *e)
                  "UTC_TIMESTAMP(3), 0), "
                  "COALESCE(c.status = 'cancelled', 0), m.attempt FROM broadcast_messages m LEFT "
                  "JOIN campaigns c ON "
-                 "c.id = m.campaign_id WHERE m.id");
+                 "c.id = m.campaign_id AND c.user_id = m.user_id WHERE m.id");
     add_ids(&q, b->ids, b->n);
     sql_addf(&q, " AND m.user_id = %" PRIu64 " ORDER BY m.id FOR UPDATE", b->c->user_id);
     bool ok = store_query(s, &q, &r, e);
@@ -228,6 +228,7 @@ reopen(struct store *s, const struct batch *b, struct err *e)
                  "finished_at = NULL, "
                  "updated_at = UTC_TIMESTAMP(3) WHERE finished_at IS NOT NULL AND id");
     add_ids(&q, campaigns, b->n_rows);
+    sql_addf(&q, " AND user_id = %" PRIu64, b->c->user_id);
     bool ok = store_exec(s, &q, NULL, NULL, e);
     sql_done(&q);
     free(campaigns);

@@ -144,36 +144,47 @@ prefer(struct inlet_row *row, uint64_t device, uint64_t *best)
     }
 }
 
+/* Those of --devices that are there still; the caller frees *ret. */
 static bool
-take_hashed(struct store *s, struct inlet_write *w, struct err *e)
+read_devices(struct store *s, const struct inlet_write *w, uint64_t **ret, size_t *ret_n,
+             struct err *e)
 {
     struct sql q = {0};
     struct rows r = {0};
-    uint64_t *ids = NULL;
-    size_t n = 0;
-    sql_addf(&q,
-             "SELECT id FROM devices WHERE user_id = %" PRIu64 " AND status <> 'removed' AND id",
+    sql_addf(&q, "SELECT id FROM devices WHERE user_id = %" PRIu64 " AND status <> 'removed'",
              w->user);
-    for (size_t i = 0; i < w->n_devices; i++) {
-        sql_text(&q, i ? ", " : " IN (");
+    for (size_t i = 0; !w->all_devices && i < w->n_devices; i++) {
+        sql_text(&q, i ? ", " : " AND id IN (");
         sql_uint(&q, w->devices[i]);
     }
-    sql_text(&q, ")");
-    bool ok = !w->n_devices || store_query(s, &q, &r, e);
-    ids = xcalloc(r.count + 1, sizeof *ids);
-    while (r.res && rows_next(&r)) {
-        ids[n++] = rows_uint(&r, 0);
+    sql_text(&q, w->all_devices ? "" : ")");
+    bool ok = !(w->n_devices || w->all_devices) || store_query(s, &q, &r, e);
+    *ret = xcalloc(r.count + 1, sizeof **ret);
+    for (*ret_n = 0; r.res && rows_next(&r); ++*ret_n) {
+        (*ret)[*ret_n] = rows_uint(&r, 0);
     }
     rows_done(&r);
     sql_done(&q);
+    return ok;
+}
+
+static bool
+take_hashed(struct store *s, struct inlet_write *w, struct err *e)
+{
+    uint64_t *ids = NULL;
+    size_t n = 0;
+    bool ok = true;
     for (size_t i = 0; ok && i < w->plan->n; i++) {
         struct inlet_row *row = &w->plan->rows[i];
         uint64_t best = 0;
-        bool open = row->fate == INLET_WRITE && !row->device_id;
-        for (size_t k = 0; open && k < n; k++) {
+        if (row->fate != INLET_WRITE || row->device_id) {
+            continue;
+        }
+        ok = ids || read_devices(s, w, &ids, &n, e);
+        for (size_t k = 0; ok && k < n; k++) {
             prefer(row, ids[k], &best);
         }
-        if (open && !row->device_id) {
+        if (ok && !row->device_id) {
             inlet_row_refuse(row, INLET_BAD,
                              "no device: it is nobody's lead and has no attribs.device; start the "
                              "inlet with --devices");

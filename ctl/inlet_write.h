@@ -10,6 +10,7 @@ struct inlet_write {
     uint64_t user;
     const uint64_t *devices; /* --devices: for recipients who are nobody's lead */
     size_t n_devices;
+    bool all_devices;        /* instead: the user's, as they are now */
     struct inlet_plan *plan; /* fates are completed: opted out, no device */
     uint64_t accepted, duplicates;
 };
