@@ -11,7 +11,7 @@ import sys
 import threading
 
 import witness
-from harness import Fleet, equal, http_get, main, mono_us, test, true, wait_until
+from harness import ROOT, Fleet, equal, http_get, main, mono_us, test, true, wait_until
 from inlet import PASSWORD, Inlet, answer, message, recipient
 
 def fleet(**options):
@@ -392,6 +392,38 @@ def it_does_not_start_on_what_cannot_work():
         fails(2, "in use", "inlet", "--listen", "unix:" + os.path.join(f.folder, "inlet.http"))
         f.mysql.kill()
         fails(2, "mysql|MySQL|connect", "inlet", "--listen", address)
+
+
+# --- rows from an application ---------------------------------------------------------------------------
+
+
+@test
+def the_statements_of_the_page_about_direct_rows_do_what_it_says():
+    with open(os.path.join(ROOT, "docs", "direct.md")) as page:
+        insert, escape, cancel, outcome = re.findall(r"```sql\n(.*?);\n```", page.read(), re.S)
+    with Fleet() as f:
+        f.sql.exec(
+            "INSERT INTO devices (user_id, name, sender, min_gap_ms, max_gap_ms, created_at, updated_at) VALUES "
+            "(1, 'sales-1', 'stub', 0, 0, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
+        equal([1, 0], [f.sql.exec(insert), f.sql.exec(insert)], "rows of two inserts")
+        equal([1, 0], [f.sql.exec(cancel), f.sql.exec(cancel)], "rows of two cancellations")
+        equal("skipped", f.sql.rows(outcome)[0][0], "outcome")
+        text = "50% {off} | \\o/"
+        content = f.sql.one(escape)
+        equal("50% \\{off\\} \\| \\\\o/", content, "escaped")
+        equal(1, f.sql.exec(insert.replace("1042", "1043").replace("'Hi {{name|there}}, order 1043 is on its way.'",
+                                                                   f"({escape.replace(' AS content', '')})")), "another row")
+        equal(1, f.sql.exec(insert.replace("1042", "1044")), "a third row")
+        f.start()
+        wait_until(lambda: f.statuses() == {"sent": 2, "skipped": 1}, 30, lambda: f"sent messages: {f.statuses()}")
+        equal(0, f.sql.exec(cancel.replace("1042", "1044")), "rows of a cancellation that comes too late")
+        f.stop()
+        with open(f.stub.ledger) as ledger:
+            texts = {line.split()[3]: line.split()[7] for line in ledger}
+        want = {"order-1043:shipped": text, "order-1044:shipped": "Hi Aisyah, order 1044 is on its way."}
+        equal({k: f"{witness.xxh64(json.dumps(v)[1:-1].encode()):016x}" for k, v in want.items()}, texts, "texts")
+        f.sql.exec("INSERT INTO opt_outs (user_id, phone, created_at) VALUES (1, '60123456789', UTC_TIMESTAMP(3))")
+        equal(0, f.sql.exec(insert.replace("1042", "1045")), "rows for somebody who has opted out")
 
 
 if __name__ == "__main__":
