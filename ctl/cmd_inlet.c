@@ -23,12 +23,12 @@
 
 enum {
     WAIT_MS = 100,
-    BODY_MS = 10000,
+    BODY_MS = 5000,
     DRAIN_MS = 15000,
     AWAY_MS = 500, /* after trouble, MySQL is asked no more often */
     RETRY_AFTER_S = 5,
     CONNECT_MS = 2000,
-    QUERY_MS = 4000, /* with the second try, less than what makes healthz give up */
+    QUERY_MS = 3000, /* with the second try, less than what makes healthz give up */
 };
 
 struct inlet_flags {

@@ -88,9 +88,10 @@ read_content(const json_t *root, struct inlet_plan *p, struct err *e)
 static void
 hash_text(XXH3_state_t *h, const char *text)
 {
-    uint64_t n = strlen(text); /* so that ("ab", "c") is not ("a", "bc") */
-    (void)XXH3_128bits_update(h, &n, sizeof n);
-    (void)XXH3_128bits_update(h, text, (size_t)n);
+    char length[24]; /* so that ("ab", "c") is not ("a", "bc") */
+    int n = snprintf(length, sizeof length, "%zu:", strlen(text));
+    (void)XXH3_128bits_update(h, length, (size_t)n);
+    (void)XXH3_128bits_update(h, text, strlen(text));
 }
 
 static void
