@@ -30,7 +30,9 @@ bin_ctl       := $B/bin/paceline
 BINS          := $(foreach p,$(PROGRAMS),$(bin_$p))
 STUB          := $B/tests/provider-stub
 
-all: $(BINS) $(STUB)
+CLOCK         := $B/tests/clock.so
+
+all: $(BINS) $(STUB) $(CLOCK)
 
 define program
 $(bin_$1): $(patsubst %.c,$B/%.o,$(wildcard $1/*.c)) $B/shared.a
@@ -56,6 +58,9 @@ $B/lua/scripts.o $B/deploy/sql/migrations.o: %.o: %.c
 $(STUB): $(patsubst %.c,$B/%.o,$(wildcard tests/stub/*.c)) $B/shared.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev -lxxhash -lm
+$(CLOCK): tests/tools/clock.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $W -O2 -fPIC -shared -o $@ $<
 
 clean:
 	rm -rf build build-* run

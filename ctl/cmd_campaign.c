@@ -1,7 +1,7 @@
 #include "ctl/campaign_create.h"
 #include "ctl/command.h"
 #include "ctl/ctl.h"
-#include "ctl/steer.h"
+#include "ctl/turn.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -125,7 +125,8 @@ show(struct ctl *c, const struct args *a)
     struct err e = {0};
     struct found campaign;
     struct doc *d = doc_object();
-    if (!ctl_user(c, false, &e) || !ctl_find_campaign(c, a->operands[0], &campaign, &e) ||
+    if (!ctl_user(c, false, &e) ||
+        !ctl_find_source(c, SOURCE_CAMPAIGN, a->operands[0], &campaign, &e) ||
         !describe(c, campaign.id, d, &e)) {
         doc_free(d);
         return ctl_fail(&e);
@@ -136,98 +137,57 @@ show(struct ctl *c, const struct args *a)
 
 /* --- start, pause, resume, cancel ----------------------------------------------------- */
 
-/* One conditional UPDATE is the whole decision: of several people, or a person and a producer, one
- * wins. A campaign that was paused before it had started is scheduled again, so that a producer
- * starts it. */
-static const struct turn {
-    const char *done, *set, *from, *cure;
-} start_turn = {"starts now: a producer takes it up within seconds",
-                "'scheduled', scheduled_at = UTC_TIMESTAMP(3)", "('draft')",
-                "only a draft can be started"},
-  pause_turn = {"is paused", "'paused'", "('scheduled', 'running')",
-                "only a scheduled or running one can be paused"},
-  resume_turn = {"goes on",
-                 "IF(audience_max_lead IS NULL AND expanded_at IS NULL, 'scheduled', 'running')",
-                 "('paused')", "only a paused one can be resumed"},
-  cancel_turn = {"is cancelled; what was not sent yet is skipped", "'cancelled'",
-                 "('draft', 'scheduled', 'running', 'paused')", "it cannot be cancelled any more"};
-
-static bool
-read_status(struct ctl *c, uint64_t id, char *status, size_t size, struct err *e)
-{
-    struct rows r;
-    if (!store_queryf(c->store, &r, e, "SELECT status FROM campaigns WHERE id = %" PRIu64, id)) {
-        return false;
-    }
-    (void)snprintf(status, size, "%s", rows_next(&r) ? rows_str(&r, 0) : "gone");
-    rows_done(&r);
-    return true;
-}
-
-static bool
-update(struct ctl *c, const struct turn *t, uint64_t id, uint64_t *changed, struct err *e)
-{
-    struct sql q = {0};
-    sql_text(&q, "UPDATE campaigns SET updated_at = UTC_TIMESTAMP(3), status = ");
-    sql_text(&q, t->set);
-    sql_text(&q, " WHERE id = ");
-    sql_uint(&q, id);
-    sql_text(&q, " AND status IN ");
-    sql_text(&q, t->from);
-    bool ok = store_exec(c->store, &q, changed, NULL, e);
-    sql_done(&q);
-    return ok;
-}
-
-static int
-turn(struct ctl *c, const char *text, const struct turn *t)
-{
-    struct err e = {0};
-    struct found campaign;
-    char status[16];
-    uint64_t changed = 0;
-    if (!ctl_user(c, false, &e) || !ctl_find_campaign(c, text, &campaign, &e) ||
-        !update(c, t, campaign.id, &changed, &e) ||
-        !read_status(c, campaign.id, status, sizeof status, &e)) {
-        return ctl_fail(&e);
-    }
-    if (!changed) {
-        return ctl_refuse("campaign %s is %s: %s; nothing was changed", campaign.name, status,
-                          t->cure);
-    }
-    struct doc *d = doc_object();
-    doc_put_id(d, "id", campaign.id);
-    doc_put_str(d, "name", campaign.name);
-    doc_put_str(d, "status", status);
-    if (t != &start_turn) { /* Redis has heard nothing of a draft */
-        doc_put_str(d, "redis", steer_campaign(c, campaign.id));
-    }
-    output_said(&c->out, d, "campaign %s %s", campaign.name, t->done);
-    return CTL_OK;
-}
+/* A campaign that was paused before it had started is scheduled again, so that a producer starts
+ * it.
+ */
+static const struct turn
+    start_turn = {SOURCE_CAMPAIGN,
+                  "starts now: a producer takes it up within seconds",
+                  "'scheduled', scheduled_at = UTC_TIMESTAMP(3)",
+                  "('draft')",
+                  "only a draft can be started",
+                  .untold = true},
+    pause_turn = {SOURCE_CAMPAIGN,
+                  "is paused",
+                  "'paused'",
+                  "('scheduled', 'running')",
+                  "only a scheduled or running one can be paused",
+                  .untold = false},
+    resume_turn = {SOURCE_CAMPAIGN,
+                   "goes on",
+                   "IF(audience_max_lead IS NULL AND expanded_at IS NULL, 'scheduled', 'running')",
+                   "('paused')",
+                   "only a paused one can be resumed",
+                   .untold = false},
+    cancel_turn = {SOURCE_CAMPAIGN,
+                   "is cancelled; what was not sent yet is skipped",
+                   "'cancelled'",
+                   "('draft', 'scheduled', 'running', 'paused')",
+                   "it cannot be cancelled any more",
+                   .untold = false};
 
 static int
 start(struct ctl *c, const struct args *a)
 {
-    return turn(c, a->operands[0], &start_turn);
+    return turn_source(c, a->operands[0], &start_turn);
 }
 
 static int
 pause_campaign(struct ctl *c, const struct args *a)
 {
-    return turn(c, a->operands[0], &pause_turn);
+    return turn_source(c, a->operands[0], &pause_turn);
 }
 
 static int
 resume(struct ctl *c, const struct args *a)
 {
-    return turn(c, a->operands[0], &resume_turn);
+    return turn_source(c, a->operands[0], &resume_turn);
 }
 
 static int
 cancel(struct ctl *c, const struct args *a)
 {
-    return turn(c, a->operands[0], &cancel_turn);
+    return turn_source(c, a->operands[0], &cancel_turn);
 }
 
 const struct command campaign_commands[] = {

@@ -24,7 +24,8 @@ static const struct flag import_flags[] = {
      "The device that all leads of the file belong to.", false},
     {"device-column", FLAG_TEXT, FLAG(device_column), "COLUMN", NULL,
      "The column that names each lead's device; one called `device` is found by itself.", false},
-    {"map", FLAG_TEXT, FLAG(map), "phone=COLUMN,name=COLUMN,niche=..,target_status=..", NULL,
+    {"map", FLAG_TEXT, FLAG(map), "phone=COLUMN,name=COLUMN,niche=..,target_status=..,trigger=..",
+     NULL,
      "Which column is which, where its name does not tell; \"name=\" alone: none. Columns that are "
      "left become "
      "attributes, which templates name like {{City|your city}}.",
@@ -170,14 +171,16 @@ read_lead(struct import *im, char phone[PHONE_SIZE], struct lead *lead)
     struct text digits = sheet_cell(&im->sheet, at[LEAD_PHONE]),
                 name = sheet_cell(&im->sheet, at[LEAD_NAME]),
                 niche = sheet_cell(&im->sheet, at[LEAD_NICHE]),
-                status = sheet_cell(&im->sheet, at[LEAD_STATUS]);
+                status = sheet_cell(&im->sheet, at[LEAD_STATUS]),
+                trigger = sheet_cell(&im->sheet, at[LEAD_TRIGGER]);
     if (!phone_normalise(digits.s, digits.len, im->flags->country, phone, &why)) {
         sheet_refuse(&im->sheet, "%s", why.text);
         return false;
     }
     uint64_t device = row_device(im);
     if (!device || !fits(im, "name", name, NAME_CHARS) || !fits(im, "niche", niche, WORD_CHARS) ||
-        !fits(im, "target_status", status, WORD_CHARS) || !write_attributes(im)) {
+        !fits(im, "target_status", status, WORD_CHARS) ||
+        !fits(im, "trigger", trigger, WORD_CHARS) || !write_attributes(im)) {
         return false;
     }
     *lead = (struct lead){.user = im->c->user_id,
@@ -189,6 +192,8 @@ read_lead(struct import *im, char phone[PHONE_SIZE], struct lead *lead)
                           .niche_len = niche.len,
                           .target_status = status.s,
                           .target_status_len = status.len,
+                          .trigger = trigger.s,
+                          .trigger_len = trigger.len,
                           .attributes = im->attributes.len ? im->attributes.data : NULL,
                           .attributes_len = im->attributes.len};
     return true;
@@ -325,6 +330,7 @@ prepare(struct import *im, const char *path, struct err *e)
     im->batch.has_name = im->columns.at[LEAD_NAME] != SHEET_NONE;
     im->batch.has_niche = im->columns.at[LEAD_NICHE] != SHEET_NONE;
     im->batch.has_target_status = im->columns.at[LEAD_STATUS] != SHEET_NONE;
+    im->batch.has_trigger = im->columns.at[LEAD_TRIGGER] != SHEET_NONE;
     im->batch.has_attributes = im->columns.n_attributes > 0;
     im->counts.dry_run = f->dry_run;
     return f->dry_run || open_cursor(im, e);

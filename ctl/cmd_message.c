@@ -22,15 +22,19 @@ static const struct flag trace_flags[] = {
 };
 
 #define MESSAGE_COLUMNS                                                                            \
-    "m.id, m.job_id, m.status, m.recipient_phone, m.recipient_name, c.name, d.name, m.device_id, " \
-    "m.kind, m.scheduled_at, m.expires_at, m.gen, m.attempt, m.deferrals, m.unknowns, "            \
+    "m.id, m.job_id, m.status, m.recipient_phone, m.recipient_name, COALESCE(c.name, s.name, "     \
+    "r.name), d.name, m.device_id, "                                                               \
+    "m.kind, NULLIF(" SOURCE_ID_SQL ", 0), m.rotation, m.occurrence_at, m.scheduled_at, "          \
+    "m.expires_at, m.gen, m.attempt, m.deferrals, m.unknowns, "                                    \
     "m.decide_at, "                                                                                \
     "m.provider_message_id, m.error_class, m.error_message, m.created_at, "                        \
     "m.processing_started_at, "                                                                    \
     "m.processing_worker_id, m.queued_at, m.sent_at, m.updated_at"
 #define MESSAGE_TABLES                                                                             \
-    " FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id AND "                \
-    "c.user_id = m.user_id LEFT JOIN devices d ON d.id = m.device_id AND d.user_id = m.user_id "
+    " FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = "    \
+    "m.user_id LEFT JOIN sequences s ON s.id = m.sequence_id AND s.user_id = m.user_id "           \
+    "LEFT JOIN recurring_messages r ON r.id = m.recurring_id AND r.user_id = m.user_id "           \
+    "LEFT JOIN devices d ON d.id = m.device_id AND d.user_id = m.user_id "
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},
@@ -38,10 +42,13 @@ static const struct column columns[] = {
     {"status", "STATUS", SHOW_TEXT},
     {"phone", "PHONE", SHOW_TEXT},
     {"name", "NAME", SHOW_TEXT},
-    {"campaign", "CAMPAIGN", SHOW_TEXT},
+    {"source", "SOURCE", SHOW_TEXT},
     {"device", "DEVICE", SHOW_TEXT},
     {"device_id", NULL, SHOW_ID},
-    {"kind", NULL, SHOW_TEXT},
+    {"kind", "KIND", SHOW_TEXT},
+    {"source_id", NULL, SHOW_ID},
+    {"rotation", NULL, SHOW_INT},
+    {"occurrence_at", NULL, SHOW_TIME},
     {"scheduled_at", "SCHEDULED", SHOW_TIME},
     {"expires_at", NULL, SHOW_TIME},
     {"gen", NULL, SHOW_INT},

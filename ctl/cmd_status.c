@@ -1,5 +1,5 @@
-/* cmd_status.c -- how things stand: campaigns, devices, messages, queues, programs.  What cannot be
- * reached is named, and the rest is shown all the same. */
+/* cmd_status.c -- how things stand: what sends, devices, messages, queues, programs.  What cannot
+ * be reached is named, and the rest is shown all the same. */
 #include "ctl/command.h"
 #include "ctl/ctl.h"
 
@@ -33,6 +33,30 @@ static const struct column campaign_columns[] = {
     {"unknown", "UNKNOWN", SHOW_INT},
     {"progress", "DONE", SHOW_PERCENT},
     {"scheduled_at", NULL, SHOW_TIME},
+    {NULL, NULL, SHOW_TEXT},
+};
+static const struct column sequence_columns[] = {
+    {"id", "ID", SHOW_ID},
+    {"name", "SEQUENCE", SHOW_TEXT},
+    {"status", "STATUS", SHOW_TEXT},
+    {"active", "ACTIVE", SHOW_INT},
+    {"finished", "FINISHED", SHOW_INT},
+    {"left", "LEFT", SHOW_INT},
+    {"asked", "ASKED", SHOW_INT},
+    {NULL, NULL, SHOW_TEXT},
+};
+static const struct column recurring_columns[] = {
+    {"id", "ID", SHOW_ID},
+    {"name", "RECURRING", SHOW_TEXT},
+    {"status", "STATUS", SHOW_TEXT},
+    {"next_run_at", "NEXT RUN", SHOW_TIME},
+    {"runs", "RUNS", SHOW_INT},
+    {"total", "TOTAL", SHOW_INT},
+    {"open", "OPEN", SHOW_INT},
+    {"sent", "SENT", SHOW_INT},
+    {"failed", "FAILED", SHOW_INT},
+    {"skipped", "SKIPPED", SHOW_INT},
+    {"unknown", "UNKNOWN", SHOW_INT},
     {NULL, NULL, SHOW_TEXT},
 };
 static const struct column device_columns[] = {
@@ -85,28 +109,65 @@ put_campaigns(struct ctl *c, struct doc *d, struct err *e)
         campaign_columns, "campaigns", d, e);
 }
 
+#define CONTACTS(status)                                                                           \
+    "(SELECT COUNT(*) FROM sequence_contacts x WHERE x.sequence_id = s.id AND x.status = " status  \
+    ")"
+
+static bool
+put_sequences(struct ctl *c, struct doc *d, struct err *e)
+{
+    return put_rows(
+        c,
+        "SELECT s.id, s.name, s.status, " CONTACTS("'active'") ", " CONTACTS(
+            "'finished'") ", " CONTACTS("'left'") ", (SELECT COUNT(*) FROM sequence_requests q "
+                                                  "WHERE q.sequence_id = "
+                                                  "s.id) FROM sequences s WHERE s.user_id = ",
+        " AND (s.status IN ('active', 'paused') OR s.finished_at > UTC_TIMESTAMP(3) - "
+        "INTERVAL 1 DAY) ORDER BY s.id DESC LIMIT 20",
+        sequence_columns, "sequences", d, e);
+}
+
+static bool
+put_recurring(struct ctl *c, struct doc *d, struct err *e)
+{
+    return put_rows(
+        c,
+        "SELECT m.id, m.name, m.status, m.next_run_at, m.executions, COALESCE(SUM(l.total), 0), "
+        "COALESCE(SUM(l.n_pending), 0), COALESCE(SUM(l.n_sent), 0), COALESCE(SUM(l.n_failed), 0), "
+        "COALESCE(SUM(l.n_skipped), 0), COALESCE(SUM(l.n_unknown), 0) FROM recurring_messages m "
+        "LEFT JOIN recurring_message_logs l ON l.recurring_id = m.id WHERE m.user_id = ",
+        " AND (m.status IN ('active', 'paused') OR m.finished_at > UTC_TIMESTAMP(3) - INTERVAL 1 "
+        "DAY) GROUP BY m.id, m.name, m.status, m.next_run_at, m.executions ORDER BY m.id DESC "
+        "LIMIT 20",
+        recurring_columns, "recurring", d, e);
+}
+
 static const char *const statuses[] = {"pending", "processing", "queued", "sent",
                                        "failed",  "skipped",    "unknown"};
 enum { STATUSES = sizeof statuses / sizeof *statuses };
 
+/* Of campaigns the rows of those that go on; sequences and recurring messages do not end. */
 static bool
-count_open(struct ctl *c, int64_t counts[STATUSES], struct err *e)
+count_open(struct ctl *c, enum source_kind kind, int64_t counts[STATUSES], struct err *e)
 {
+    struct sql q = {0};
     struct rows r;
-    if (!store_queryf(c->store, &r, e,
-                      "SELECT m.status, COUNT(*) FROM campaigns c JOIN broadcast_messages m ON "
-                      "m.campaign_id = c.id WHERE c.user_id = %" PRIu64
-                      " AND c.finished_at IS NULL GROUP BY m.status",
-                      c->user_id)) {
-        return false;
-    }
-    while (rows_next(&r)) {
+    sql_text(&q, "SELECT m.status, COUNT(*) FROM ");
+    sql_text(&q, sources[kind].table);
+    sql_text(&q, " c JOIN broadcast_messages m ON m.");
+    sql_text(&q, sources[kind].column);
+    sql_addf(&q, " = c.id WHERE c.user_id = %" PRIu64, c->user_id);
+    sql_text(&q, kind == SOURCE_CAMPAIGN ? " AND c.finished_at IS NULL GROUP BY m.status"
+                                         : " GROUP BY m.status");
+    bool ok = store_query(c->store, &q, &r, e);
+    sql_done(&q);
+    while (ok && rows_next(&r)) {
         for (size_t i = 0; i < STATUSES; i++) {
             counts[i] += strcmp(statuses[i], rows_str(&r, 0)) == 0 ? rows_int(&r, 1) : 0;
         }
     }
     rows_done(&r);
-    return true;
+    return ok;
 }
 
 static bool
@@ -128,12 +189,17 @@ count_ended(struct ctl *c, int64_t counts[STATUSES], struct err *e)
     return true;
 }
 
-/* What has ended is known from its campaign; only what goes on is counted from its rows. */
+/* What has ended is known from its campaign; the rest is counted from its rows. */
 static bool
 put_messages(struct ctl *c, struct doc *d, struct err *e)
 {
     int64_t counts[STATUSES] = {0};
-    if (!count_open(c, counts, e) || !count_ended(c, counts, e)) {
+    for (int i = 0; i < SOURCE_TABLES; i++) {
+        if (!count_open(c, (enum source_kind)i, counts, e)) {
+            return false;
+        }
+    }
+    if (!count_ended(c, counts, e)) {
         return false;
     }
     struct doc *list = doc_put_list(d, "messages");
@@ -150,7 +216,8 @@ put_messages(struct ctl *c, struct doc *d, struct err *e)
 static bool
 put_mysql(struct ctl *c, struct doc *d, struct err *e)
 {
-    return ctl_user(c, false, e) && put_campaigns(c, d, e) &&
+    return ctl_user(c, false, e) && put_campaigns(c, d, e) && put_sequences(c, d, e) &&
+           put_recurring(c, d, e) &&
            put_rows(c, "SELECT status, COUNT(*) FROM devices WHERE user_id = ", " GROUP BY status",
                     device_columns, "devices", d, e) &&
            put_messages(c, d, e);
@@ -244,6 +311,8 @@ show(struct ctl *c)
     static const struct section sections[] = {
         {"problems", NULL, problem_columns},
         {"campaigns", NULL, campaign_columns},
+        {"sequences", NULL, sequence_columns},
+        {"recurring", NULL, recurring_columns},
         {"messages", NULL, message_columns},
         {"devices", NULL, device_columns},
         {"queue", NULL, queue_columns},
@@ -292,6 +361,7 @@ status(struct ctl *c, const struct args *a)
 
 const struct command status_commands[] = {
     {"status", NULL, "", 0, 0, status_flags, sizeof(struct status_flags), status,
-     "How things stand: campaigns, messages, devices, queues, programs."},
+     "How things stand: campaigns, sequences, recurring messages, messages, devices, queues, "
+     "programs."},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},
 };

@@ -3,6 +3,7 @@
  * history. */
 #include "ctl/command.h"
 #include "ctl/ctl.h"
+#include "ctl/source_names.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,13 +14,17 @@ enum { BATCH = 500, REFUSED_SHOWN = 50 };
 /* --- list ----------------------------------------------------------------------------- */
 
 struct list_flags {
-    const char *campaign;
+    struct source_names names;
     int64_t limit;
 };
 
 static const struct flag list_flags[] = {
-    {"campaign", FLAG_TEXT, offsetof(struct list_flags, campaign), "NAME", NULL,
+    {"campaign", FLAG_TEXT, offsetof(struct list_flags, names.of[SOURCE_CAMPAIGN]), "NAME", NULL,
      "Only of this campaign.", false},
+    {"sequence", FLAG_TEXT, offsetof(struct list_flags, names.of[SOURCE_SEQUENCE]), "NAME", NULL,
+     "Only of this sequence.", false},
+    {"recurring", FLAG_TEXT, offsetof(struct list_flags, names.of[SOURCE_RECURRING]), "NAME", NULL,
+     "Only of this recurring message.", false},
     {"limit", FLAG_INT, offsetof(struct list_flags, limit), "1..100000", "200", "How many at most.",
      false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
@@ -27,7 +32,8 @@ static const struct flag list_flags[] = {
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},
-    {"campaign", "CAMPAIGN", SHOW_TEXT},
+    {"kind", "KIND", SHOW_TEXT},
+    {"source", "SOURCE", SHOW_TEXT},
     {"device", "DEVICE", SHOW_TEXT},
     {"phone", "PHONE", SHOW_TEXT},
     {"age_ms", "FOR", SHOW_MS},
@@ -42,21 +48,27 @@ static const struct column columns[] = {
 
 /* By the user's devices, because that is how unknown rows are found without reading others. */
 static bool
-query_list(struct ctl *c, uint64_t campaign, int64_t limit, struct rows *r, struct err *e)
+query_list(struct ctl *c, enum source_kind kind, uint64_t source, int64_t limit, struct rows *r,
+           struct err *e)
 {
     struct sql q = {0};
     sql_addf(
         &q,
-        "SELECT m.id, c.name, d.name, m.recipient_phone, 1000 * TIMESTAMPDIFF(SECOND, "
+        "SELECT m.id, m.kind, COALESCE(c.name, s.name, r.name), d.name, m.recipient_phone, 1000 * "
+        "TIMESTAMPDIFF(SECOND, "
         "m.updated_at, "
         "UTC_TIMESTAMP(3)), m.attempt, m.error_class, m.error_message, m.decide_at, m.job_id, "
         "m.unknowns "
         "FROM devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.status = 'unknown' "
-        "LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = m.user_id "
+        "LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = m.user_id LEFT JOIN "
+        "sequences s ON s.id = m.sequence_id AND s.user_id = m.user_id LEFT JOIN "
+        "recurring_messages r ON r.id = m.recurring_id AND r.user_id = m.user_id "
         "WHERE d.user_id = %" PRIu64 " AND m.user_id = %" PRIu64,
         c->user_id, c->user_id);
-    if (campaign) {
-        sql_addf(&q, " AND m.campaign_id = %" PRIu64, campaign);
+    if (source) {
+        sql_text(&q, " AND m.");
+        sql_text(&q, sources[kind].column);
+        sql_addf(&q, " = %" PRIu64, source);
     }
     sql_addf(&q, " ORDER BY m.id LIMIT %" PRId64, limit + 1);
     bool ok = store_query(c->store, &q, r, e);
@@ -69,11 +81,11 @@ list(struct ctl *c, const struct args *a)
 {
     const struct list_flags *f = a->flags;
     struct err e = {0};
-    struct found campaign = {0};
+    struct found source;
+    enum source_kind kind;
     struct rows r;
-    if (!ctl_user(c, false, &e) ||
-        (f->campaign && !ctl_find_campaign(c, f->campaign, &campaign, &e)) ||
-        !query_list(c, campaign.id, f->limit, &r, &e)) {
+    if (!ctl_user(c, false, &e) || !source_names_find(c, &f->names, &kind, &source, &e) ||
+        !query_list(c, kind, source.id, f->limit, &r, &e)) {
         return ctl_fail(&e);
     }
     struct doc *messages = doc_list();
@@ -100,15 +112,19 @@ static const struct decision {
   drop_decision = {"drop", "count as failed", "status = 'failed', error_class = 'dropped'"};
 
 struct decide_flags {
-    const char *campaign;
+    struct source_names names;
     bool all, dry_run;
 };
 
 static const struct flag decide_flags[] = {
-    {"campaign", FLAG_TEXT, offsetof(struct decide_flags, campaign), "NAME", NULL,
+    {"campaign", FLAG_TEXT, offsetof(struct decide_flags, names.of[SOURCE_CAMPAIGN]), "NAME", NULL,
      "With --all: whose messages.", false},
+    {"sequence", FLAG_TEXT, offsetof(struct decide_flags, names.of[SOURCE_SEQUENCE]), "NAME", NULL,
+     "With --all: whose messages.", false},
+    {"recurring", FLAG_TEXT, offsetof(struct decide_flags, names.of[SOURCE_RECURRING]), "NAME",
+     NULL, "With --all: whose messages.", false},
     {"all", FLAG_BOOL, offsetof(struct decide_flags, all), NULL, NULL,
-     "All unknown ones of the campaign.", false},
+     "All unknown ones of the campaign, sequence or recurring message.", false},
     {"dry-run", FLAG_BOOL, offsetof(struct decide_flags, dry_run), NULL, NULL,
      "Say what would be done, change nothing.", false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
@@ -121,7 +137,7 @@ struct batch {
     uint64_t ids[BATCH]; /* asked for */
     size_t n;
     struct row {
-        uint64_t id, campaign;
+        uint64_t id;
         int64_t gen, attempt;
     } rows[BATCH]; /* decided */
     size_t n_rows;
@@ -145,14 +161,33 @@ add_ids(struct sql *q, const uint64_t *ids, size_t n)
 
 /* Why a row must not be sent again, or NULL. */
 static const char *
-obstacle(const struct batch *b, bool too_late, bool cancelled)
+obstacle(const struct batch *b, bool too_late, bool cancelled, bool left)
 {
     if (b->what != &resend_decision) {
         return NULL;
     }
-    return cancelled  ? "its campaign is cancelled: confirm or drop it"
+    return cancelled  ? "cancelled"
+           : left     ? "its contact has left the sequence: confirm or drop it"
            : too_late ? "it is too late for it: confirm or drop it"
                       : NULL;
+}
+
+/* What is asked of each row; the sources' own rows stay unlocked. */
+static void
+lock_sql(const struct batch *b, struct sql *q)
+{
+    sql_text(q, "SELECT m.id, m.gen, m.status, COALESCE(m.expires_at < UTC_TIMESTAMP(3), 0), "
+                "COALESCE((SELECT c.status FROM campaigns c WHERE c.id = m.campaign_id AND "
+                "c.user_id = m.user_id), (SELECT s.status FROM sequences s WHERE s.id = "
+                "m.sequence_id AND s.user_id = m.user_id), (SELECT r.status FROM "
+                "recurring_messages r WHERE r.id = m.recurring_id AND r.user_id = m.user_id), '') "
+                "= 'cancelled', EXISTS (SELECT 1 FROM sequence_contacts x WHERE x.sequence_id = "
+                "m.sequence_id AND x.user_id = m.user_id AND "
+                "x.device_id = m.device_id AND x.recipient_phone = m.recipient_phone AND "
+                "x.rotation = m.rotation AND x.status = 'left'), m.attempt, m.kind FROM "
+                "broadcast_messages m WHERE m.id");
+    add_ids(q, b->ids, b->n);
+    sql_addf(q, " AND m.user_id = %" PRIu64 " ORDER BY m.id FOR UPDATE", b->c->user_id);
 }
 
 /* Locks the rows and sorts them into those to be decided and those to be left alone. */
@@ -161,28 +196,27 @@ lock_rows(struct store *s, struct batch *b, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT m.id, m.gen, m.campaign_id, m.status, COALESCE(m.expires_at < "
-                 "UTC_TIMESTAMP(3), 0), "
-                 "COALESCE(c.status = 'cancelled', 0), m.attempt FROM broadcast_messages m LEFT "
-                 "JOIN campaigns c ON "
-                 "c.id = m.campaign_id AND c.user_id = m.user_id WHERE m.id");
-    add_ids(&q, b->ids, b->n);
-    sql_addf(&q, " AND m.user_id = %" PRIu64 " ORDER BY m.id FOR UPDATE", b->c->user_id);
+    lock_sql(b, &q);
     bool ok = store_query(s, &q, &r, e);
     sql_done(&q);
     size_t found = ok ? (size_t)r.count : 0;
     while (ok && rows_next(&r)) {
-        bool unknown = strcmp(rows_str(&r, 3), "unknown") == 0;
+        bool unknown = strcmp(rows_str(&r, 2), "unknown") == 0;
         const char *why =
-            unknown ? obstacle(b, rows_int(&r, 4) != 0, rows_int(&r, 5) != 0) : rows_str(&r, 3);
+            unknown ? obstacle(b, rows_int(&r, 3) != 0, rows_int(&r, 4) != 0, rows_int(&r, 5) != 0)
+                    : rows_str(&r, 2);
         if (!why) {
-            b->rows[b->n_rows++] =
-                (struct row){rows_uint(&r, 0), rows_uint(&r, 2), rows_int(&r, 1), rows_int(&r, 6)};
+            b->rows[b->n_rows++] = (struct row){rows_uint(&r, 0), rows_int(&r, 1), rows_int(&r, 6)};
             continue;
         }
         struct refusal *x = &b->refused[b->n_refused++];
         x->id = rows_uint(&r, 0);
-        (void)snprintf(x->why, sizeof x->why, unknown ? "%s" : "it is %s, not unknown", why);
+        if (unknown && strcmp(why, "cancelled") == 0) {
+            (void)snprintf(x->why, sizeof x->why, "its %s is cancelled: confirm or drop it",
+                           rows_str(&r, 7));
+        } else {
+            (void)snprintf(x->why, sizeof x->why, unknown ? "%s" : "it is %s, not unknown", why);
+        }
     }
     rows_done(&r);
     return ok &&
@@ -215,23 +249,33 @@ write_rows(struct store *s, const struct batch *b, const uint64_t *ids, struct e
     return ok;
 }
 
-/* A campaign that had ended is counted, and ended, anew. */
+/* Campaigns, contacts of sequences and runs that had ended are counted, and ended, anew. */
 static bool
-reopen(struct store *s, const struct batch *b, struct err *e)
+reopen(struct store *s, const struct batch *b, const uint64_t *ids, struct err *e)
 {
+    static const char *const updates[] = {
+        "UPDATE campaigns c JOIN broadcast_messages m ON m.campaign_id = c.id AND "
+        "m.user_id = c.user_id SET c.status = "
+        "IF(c.status = 'finished', 'running', c.status), c.finished_at = NULL, c.updated_at = "
+        "UTC_TIMESTAMP(3) WHERE c.finished_at IS NOT NULL AND m.id",
+        "UPDATE sequence_contacts x JOIN broadcast_messages m ON m.sequence_id = x.sequence_id AND "
+        "m.user_id = x.user_id AND m.device_id = x.device_id AND m.recipient_phone = "
+        "x.recipient_phone AND m.rotation = "
+        "x.rotation SET x.ended_at = IF(x.status = 'left', x.ended_at, NULL), x.status = "
+        "IF(x.status = 'finished', 'active', x.status), x.check_at = UTC_TIMESTAMP(3) WHERE m.id",
+        "UPDATE recurring_message_logs l JOIN broadcast_messages m ON m.recurring_id = "
+        "l.recurring_id AND m.user_id = l.user_id AND m.occurrence_at = l.occurrence_at SET "
+        "l.status = 'running', "
+        "l.finished_at = NULL WHERE l.status = 'finished' AND m.id"};
     struct sql q = {0};
-    uint64_t *campaigns = xcalloc(b->n_rows, sizeof *campaigns);
-    for (size_t i = 0; i < b->n_rows; i++) {
-        campaigns[i] = b->rows[i].campaign;
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof updates / sizeof *updates; i++) {
+        sql_clear(&q);
+        sql_text(&q, updates[i]);
+        add_ids(&q, ids, b->n_rows);
+        ok = store_exec(s, &q, NULL, NULL, e);
     }
-    sql_text(&q, "UPDATE campaigns SET status = IF(status = 'finished', 'running', status), "
-                 "finished_at = NULL, "
-                 "updated_at = UTC_TIMESTAMP(3) WHERE finished_at IS NOT NULL AND id");
-    add_ids(&q, campaigns, b->n_rows);
-    sql_addf(&q, " AND user_id = %" PRIu64, b->c->user_id);
-    bool ok = store_exec(s, &q, NULL, NULL, e);
     sql_done(&q);
-    free(campaigns);
     return ok;
 }
 
@@ -247,7 +291,7 @@ decide_body(struct store *s, void *arg, struct err *e)
     for (size_t i = 0; i < b->n_rows; i++) {
         ids[i] = b->rows[i].id;
     }
-    return b->dry_run || !b->n_rows || (write_rows(s, b, ids, e) && reopen(s, b, e));
+    return b->dry_run || !b->n_rows || (write_rows(s, b, ids, e) && reopen(s, b, ids, e));
 }
 
 struct decide {
@@ -317,28 +361,46 @@ decide_named(struct decide *d, char **names, int n, struct err *e)
     return run_batch(d, e);
 }
 
-/* In the order of the index (campaign_id, status, device_id), each batch behind the one before. */
+/* The next batch in the order of the source's index, behind (at, id). */
 static bool
-decide_all(struct decide *d, uint64_t campaign, struct err *e)
+next_of_source(struct decide *d, enum source_kind kind, uint64_t source, char at[32], uint64_t *id,
+               struct err *e)
 {
-    uint64_t device = 0, id = 0;
+    const char *by = kind == SOURCE_RECURRING ? "occurrence_at" : "device_id";
+    struct sql q = {0};
     struct rows r;
-    bool full = true;
-    while (full) {
-        if (!store_queryf(
-                d->b.c->store, &r, e,
-                "SELECT device_id, id FROM broadcast_messages WHERE campaign_id = %" PRIu64
-                " AND status = 'unknown' AND (device_id > %" PRIu64 " OR (device_id = %" PRIu64
-                " AND id > %" PRIu64 ")) ORDER BY device_id, id LIMIT %d",
-                campaign, device, device, id, BATCH)) {
+    sql_text(&q, "SELECT ");
+    sql_text(&q, by);
+    sql_text(&q, ", id FROM broadcast_messages WHERE status = 'unknown' AND ");
+    sql_text(&q, sources[kind].column);
+    sql_addf(&q, " = %" PRIu64 " AND (", source);
+    sql_text(&q, by);
+    sql_addf(&q, " > %s OR (", at);
+    sql_text(&q, by);
+    sql_addf(&q, " = %s AND id > %" PRIu64 ")) ORDER BY ", at, *id);
+    sql_text(&q, by);
+    sql_addf(&q, ", id LIMIT %d", BATCH);
+    bool ok = store_query(d->b.c->store, &q, &r, e);
+    sql_done(&q);
+    while (ok && rows_next(&r)) {
+        (void)snprintf(at, 32, "%s", rows_str(&r, 0));
+        *id = rows_uint(&r, 1);
+        d->b.ids[d->b.n++] = *id;
+    }
+    rows_done(&r);
+    return ok;
+}
+
+static bool
+decide_all(struct decide *d, enum source_kind kind, uint64_t source, struct err *e)
+{
+    char at[32];
+    uint64_t id = 0;
+    (void)snprintf(at, sizeof at, "%s", kind == SOURCE_RECURRING ? "1970-01-01" : "0");
+    for (bool full = true; full;) {
+        if (!next_of_source(d, kind, source, at, &id, e)) {
             return false;
         }
-        while (rows_next(&r)) {
-            device = rows_uint(&r, 0);
-            id = rows_uint(&r, 1);
-            d->b.ids[d->b.n++] = id;
-        }
-        rows_done(&r);
         full = d->b.n == BATCH;
         if (!run_batch(d, e)) {
             return false;
@@ -375,12 +437,18 @@ decide(struct ctl *c, const struct args *a, const struct decision *what)
 {
     const struct decide_flags *f = a->flags;
     struct err e = {0};
-    struct found campaign;
-    if (f->all != (f->campaign != NULL) || f->all == (a->n > 0)) {
-        ctl_note("name the messages by their ids, or a whole campaign with --campaign NAME --all");
+    struct found source;
+    enum source_kind kind;
+    bool named = false;
+    for (int i = 0; i < SOURCE_TABLES; i++) {
+        named = named || f->names.of[i];
+    }
+    if (f->all != named || f->all == (a->n > 0)) {
+        ctl_note("name the messages by their ids, or a whole source with --campaign NAME --all, "
+                 "--sequence NAME --all or --recurring NAME --all");
         return CTL_COULD_NOT;
     }
-    if (!ctl_user(c, false, &e) || (f->all && !ctl_find_campaign(c, f->campaign, &campaign, &e))) {
+    if (!ctl_user(c, false, &e) || !source_names_find(c, &f->names, &kind, &source, &e)) {
         return ctl_fail(&e);
     }
     struct decide *d = xcalloc(1, sizeof *d);
@@ -388,7 +456,7 @@ decide(struct ctl *c, const struct args *a, const struct decision *what)
     d->b.what = what;
     d->b.dry_run = f->dry_run;
     d->refused = doc_list();
-    bool ok = f->all ? decide_all(d, campaign.id, &e) : decide_named(d, a->operands, a->n, &e);
+    bool ok = f->all ? decide_all(d, kind, source.id, &e) : decide_named(d, a->operands, a->n, &e);
     int code = ok ? report(d) : ctl_fail(&e);
     if (!ok) {
         doc_free(d->refused);

@@ -127,16 +127,6 @@ take_flag(const struct command *c, void *values, int n, char **argv, int *i)
     return CTL_OK;
 }
 
-static bool
-is_unset(const struct flag *f, const void *values)
-{
-    const void *p = (const char *)values + f->offset;
-    if (f->type == FLAG_TEXT || f->type == FLAG_WORD) {
-        return !*(const char *const *)p;
-    }
-    return f->type != FLAG_BOOL && *(const int64_t *)p == FLAG_UNSET;
-}
-
 /* argv without flags becomes the operands, in place. */
 static int
 parse(const struct command *c, struct args *a, int n, char **argv)
@@ -155,7 +145,7 @@ parse(const struct command *c, struct args *a, int n, char **argv)
         }
     }
     for (const struct flag *f = c->flags; f && f->name; f++) {
-        if (f->required && is_unset(f, a->flags)) {
+        if (f->required && flag_is_unset(f, a->flags)) {
             ctl_note("--%s=%s is missing: %s", f->name, flag_sample(f), f->help);
             return CTL_COULD_NOT;
         }
@@ -191,6 +181,7 @@ run(const struct command *c, struct ctl *ctl, int n, char **argv)
     if (code == CTL_OK) {
         code = c->run(ctl, &a);
     }
+    flag_done(c->flags, a.flags);
     free(a.flags);
     free(a.operands);
     return code;

@@ -19,6 +19,8 @@ enum { REDIS_WAIT_MS = 3000, REDIS_DEADLINE_MS = 5000, REDIS_WINDOW = 8192, DUPL
 const struct conf_key ctl_keys[] = {
     {"user", CONF_STR, SETTING(user), "default", NULL, 0,
      "Whose devices, leads and campaigns: nobody else's are seen or touched."},
+    {"default_time_zone", CONF_STR, SETTING(default_time_zone), "Asia/Kuala_Lumpur", NULL, 0,
+     "The zone of a recurring message that names none, as an IANA name."},
     {"json", CONF_BOOL, SETTING(json), NULL, NULL, 0, "Print JSON instead of tables."},
     {"utc", CONF_BOOL, SETTING(utc), NULL, NULL, 0,
      "Show times in UTC instead of the zone of this terminal."},
@@ -224,10 +226,10 @@ find(struct ctl *c, const char *by_name, const char *by_id, const char *text, st
 }
 
 static bool
-no_such(const struct ctl *c, const char *what, const char *text, struct err *e)
+no_such(const struct ctl *c, const char *what, const char *text, const char *group, struct err *e)
 {
     return err_set(e, ERR_GONE, "user '%.60s' has no %s '%.100s'; see: paceline %s list", c->user,
-                   what, text, what);
+                   what, text, group);
 }
 
 bool
@@ -235,15 +237,31 @@ ctl_find_device(struct ctl *c, const char *text, struct found *ret, struct err *
 {
     return find(c, "SELECT id, name FROM devices WHERE name = ",
                 "SELECT id, name FROM devices WHERE id = ", text, ret, e) &&
-           (ret->id || no_such(c, "device", text, e));
+           (ret->id || no_such(c, "device", text, "device", e));
+}
+
+const char *
+ctl_source_noun(enum source_kind kind)
+{
+    return kind == SOURCE_RECURRING ? "recurring message" : sources[kind].kind;
 }
 
 bool
-ctl_find_campaign(struct ctl *c, const char *text, struct found *ret, struct err *e)
+ctl_find_source(struct ctl *c, enum source_kind kind, const char *text, struct found *ret,
+                struct err *e)
 {
-    return find(c, "SELECT id, name FROM campaigns WHERE name = ",
-                "SELECT id, name FROM campaigns WHERE id = ", text, ret, e) &&
-           (ret->id || no_such(c, "campaign", text, e));
+    static const char *const by_name[SOURCE_TABLES] = {
+        [SOURCE_CAMPAIGN] = "SELECT id, name FROM campaigns WHERE name = ",
+        [SOURCE_SEQUENCE] = "SELECT id, name FROM sequences WHERE name = ",
+        [SOURCE_RECURRING] = "SELECT id, name FROM recurring_messages WHERE name = ",
+    };
+    static const char *const by_id[SOURCE_TABLES] = {
+        [SOURCE_CAMPAIGN] = "SELECT id, name FROM campaigns WHERE id = ",
+        [SOURCE_SEQUENCE] = "SELECT id, name FROM sequences WHERE id = ",
+        [SOURCE_RECURRING] = "SELECT id, name FROM recurring_messages WHERE id = ",
+    };
+    return find(c, by_name[kind], by_id[kind], text, ret, e) &&
+           (ret->id || no_such(c, ctl_source_noun(kind), text, sources[kind].kind, e));
 }
 
 /* --- how a command ends --------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "ctl/output.h"
 #include "shared/conf.h"
 #include "shared/queue.h"
+#include "shared/source.h"
 #include "shared/store.h"
 
 #include <stdbool.h>
@@ -19,8 +20,8 @@ enum ctl_exit {
 
 struct ctl {
     /* settings */
-    char *redis_url, *redis_password, *mysql_url, *mysql_password, *prefix, *user;
-    char *inlet_user, *inlet_password;
+    char *redis_url, *redis_password, *mysql_url, *mysql_password, *prefix, *user,
+        *default_time_zone, *inlet_user, *inlet_password;
     int64_t partitions, log_level, log_format;
     bool json, utc;
     /* state */
@@ -59,7 +60,10 @@ struct found {
     char name[768];
 };
 MUST_USE bool ctl_find_device(struct ctl *c, const char *text, struct found *ret, struct err *e);
-MUST_USE bool ctl_find_campaign(struct ctl *c, const char *text, struct found *ret, struct err *e);
+MUST_USE bool ctl_find_source(struct ctl *c, enum source_kind kind, const char *text,
+                              struct found *ret, struct err *e);
+/* What people call it: "campaign", "recurring message". */
+const char *ctl_source_noun(enum source_kind kind);
 
 /* A whole number without sign. */
 MUST_USE bool ctl_parse_id(const char *text, uint64_t *ret);

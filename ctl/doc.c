@@ -50,6 +50,19 @@ doc_free(struct doc *d)
     json_decref(value_of(d));
 }
 
+bool
+doc_parse(const char *text, size_t len, struct doc **ret, struct err *e)
+{
+    json_error_t why;
+    if (!text[strspn(text, " \t\r\n")]) {
+        *ret = NULL;
+        return err_set(e, ERR_INPUT, "1:1: there is nothing in it");
+    }
+    json_t *v = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    *ret = (struct doc *)(void *)v;
+    return v || err_set(e, ERR_INPUT, "%d:%d: %s", why.line, why.column, why.text);
+}
+
 void
 doc_put(struct doc *object, const char *key, struct doc *v)
 {
@@ -148,6 +161,18 @@ doc_append_str(struct doc *list, const char *text)
 }
 
 void
+doc_append_int(struct doc *list, int64_t v)
+{
+    (void)append(list, doc_of(json_integer(v)));
+}
+
+void
+doc_put_copy(struct doc *object, const char *key, const struct doc *v)
+{
+    doc_put(object, key, doc_of(json_deep_copy(reading(v))));
+}
+
+void
 doc_append_copy(struct doc *list, const struct doc *v)
 {
     (void)append(list, doc_of(json_deep_copy(reading(v))));
@@ -161,6 +186,7 @@ doc_type(const struct doc *d)
            : json_is_array(v)   ? DOC_LIST
            : json_is_string(v)  ? DOC_STR
            : json_is_integer(v) ? DOC_INT
+           : json_is_real(v)    ? DOC_REAL
            : json_is_boolean(v) ? DOC_BOOL
                                 : DOC_NULL;
 }
@@ -182,6 +208,20 @@ const struct doc *
 doc_get(const struct doc *object, const char *key)
 {
     return (const struct doc *)(void *)json_object_get(reading(object), key);
+}
+
+const char *
+doc_key(const struct doc *object, size_t i)
+{
+    const char *key;
+    json_t *all = value_of((struct doc *)(uintptr_t)object), *v;
+    json_object_foreach(all, key, v)
+    {
+        if (i-- == 0) {
+            return key;
+        }
+    }
+    return NULL;
 }
 
 const char *
@@ -207,7 +247,7 @@ add_text(const char *text, size_t n, void *arg)
 void
 doc_write(const struct doc *d, struct buf *out)
 {
-    int failed = json_dump_callback(reading(d), add_text, out, JSON_COMPACT);
+    int failed = json_dump_callback(reading(d), add_text, out, JSON_COMPACT | JSON_ENCODE_ANY);
     (void)failed;
 }
 

@@ -59,12 +59,50 @@ flag_defaults(const struct flag *flags, void *values)
         case FLAG_QUIET:
             set_pair(f, values, FLAG_UNSET, FLAG_UNSET);
             break;
+        case FLAG_LIST:
+            *(struct flag_list *)at(f, values) = (struct flag_list){0};
+            break;
         }
         if (f->value) {
             bool ok = flag_set(f, f->value, values, NULL);
             (void)ok; /* our own table */
         }
     }
+}
+
+void
+flag_done(const struct flag *flags, void *values)
+{
+    for (const struct flag *f = flags; f && f->name; f++) {
+        if (f->type == FLAG_LIST) {
+            struct flag_list *list = at(f, values);
+            free(list->items);
+            *list = (struct flag_list){0};
+        }
+    }
+}
+
+bool
+flag_is_unset(const struct flag *f, const void *values)
+{
+    const void *p = (const char *)values + f->offset;
+    switch (f->type) {
+    case FLAG_BOOL:
+        return !*(const bool *)p;
+    case FLAG_TEXT:
+    case FLAG_WORD:
+        return !*(const char *const *)p;
+    case FLAG_LIST:
+        return !((const struct flag_list *)p)->n;
+    case FLAG_INT:
+    case FLAG_MS:
+    case FLAG_TIME:
+    case FLAG_GAP:
+    case FLAG_BATCH:
+    case FLAG_QUIET:
+        break;
+    }
+    return *(const int64_t *)p == FLAG_UNSET;
 }
 
 /* --- values --------------------------------------------------------------------------- */
@@ -255,6 +293,14 @@ set_number(const struct flag *f, const char *text, void *values, struct err *e)
     return true;
 }
 
+static void
+add_item(const struct flag *f, const char *text, void *values)
+{
+    struct flag_list *list = at(f, values);
+    VEC_GROW(list->items, list->n, list->cap);
+    list->items[list->n++] = (struct flag_item){f->name, text};
+}
+
 bool
 flag_set(const struct flag *f, const char *text, void *values, struct err *e)
 {
@@ -282,8 +328,79 @@ flag_set(const struct flag *f, const char *text, void *values, struct err *e)
         return set_batch(f, text, values, e);
     case FLAG_QUIET:
         return set_quiet(f, text, values, e);
+    case FLAG_LIST:
+        add_item(f, text, values);
+        return true;
     }
     return false;
+}
+
+/* --- values as text ------------------------------------------------------------------- */
+
+static void
+write_ms(int64_t ms, struct buf *out)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    size_t i = ms ? 0 : 3;
+    while (ms % units[i].ms) {
+        i++;
+    }
+    buf_addf(out, "%" PRId64 "%s", ms / units[i].ms, units[i].unit);
+}
+
+static void
+write_pair(const struct flag *f, struct flag_pair v, struct buf *out)
+{
+    if (f->type == FLAG_QUIET) {
+        buf_addf(out, v.a < 0 ? "none" : "%02d:%02d-%02d:%02d", (int)v.a / 60, (int)v.a % 60,
+                 (int)v.b / 60, (int)v.b % 60);
+    } else if (f->type == FLAG_GAP) {
+        write_ms(v.a, out);
+        if (v.a != v.b) {
+            buf_adds(out, "..");
+            write_ms(v.b, out);
+        }
+    } else if (v.a == 0) {
+        buf_adds(out, "none");
+    } else {
+        buf_addf(out, "%" PRId64 "/", v.a);
+        write_ms(v.b, out);
+    }
+}
+
+void
+flag_write(const struct flag *f, const void *values, struct buf *out)
+{
+    const void *p = (const char *)values + f->offset;
+    if (flag_is_unset(f, values)) {
+        return;
+    }
+    switch (f->type) {
+    case FLAG_BOOL:
+        buf_adds(out, "true");
+        break;
+    case FLAG_TEXT:
+    case FLAG_WORD:
+        buf_adds(out, *(const char *const *)p);
+        break;
+    case FLAG_INT:
+        buf_addi(out, *(const int64_t *)p);
+        break;
+    case FLAG_MS:
+        write_ms(*(const int64_t *)p, out);
+        break;
+    case FLAG_GAP:
+    case FLAG_BATCH:
+    case FLAG_QUIET:
+        write_pair(f, *(const struct flag_pair *)p, out);
+        break;
+    case FLAG_TIME:
+    case FLAG_LIST:
+        break;
+    }
 }
 
 /* --- names ---------------------------------------------------------------------------- */
@@ -318,6 +435,7 @@ flag_sample(const struct flag *f)
     case FLAG_BOOL:
         return "";
     case FLAG_TEXT:
+    case FLAG_LIST:
         return f->words ? f->words : "TEXT";
     case FLAG_WORD:
         return f->words;

@@ -4,6 +4,7 @@
 #define CTL_FLAG_H
 
 #include "shared/err.h"
+#include "shared/mem.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,11 +21,21 @@ enum flag_type {
                    10:00[:00][Z|+08:00] */
     FLAG_GAP,   /* struct flag_pair   milliseconds: 5s..15s, or one duration for both */
     FLAG_BATCH, /* struct flag_pair   20/10m: messages, milliseconds of pause; none = 0, 0 */
+    FLAG_LIST, /* struct flag_list   any text, as often as it is given; several flags may share one,
+                  which then keeps their order */
     FLAG_QUIET, /* struct flag_pair   22:00-07:00: minutes of the day; none = -1, -1 */
 };
 
 struct flag_pair {
     int64_t a, b;
+};
+
+struct flag_item {
+    const char *flag, *text;
+};
+struct flag_list {
+    struct flag_item *items;
+    size_t n, cap;
 };
 
 #define FLAG_UNSET INT64_MIN
@@ -43,6 +54,12 @@ struct flag {
 /* Writes the defaults.  flags may be NULL. */
 void flag_defaults(const struct flag *flags, void *values);
 
+/* Frees the lists. */
+void flag_done(const struct flag *flags, void *values);
+
+/* True when there is neither a value nor a default. */
+bool flag_is_unset(const struct flag *f, const void *values);
+
 /* Reads one value; texts are kept.  ERR_INPUT says what is wrong and what is wanted, not whose
  * value it is. */
 MUST_USE bool flag_set(const struct flag *f, const char *text, void *values, struct err *e);
@@ -52,6 +69,10 @@ const struct flag *flag_find(const struct flag *flags, const char *name);
 
 /* What stands for the value in help: "DURATION", "hold|skip". */
 const char *flag_sample(const struct flag *f);
+
+/* The value in its one way of writing, which flag_set() reads: 60000 ms are "1m", 90000 "90s".
+ * Nothing for one that is unset, a list or a time. */
+void flag_write(const struct flag *f, const void *values, struct buf *out);
 
 /* The word that was probably meant, or NULL; the list ends with NULL. */
 const char *flag_nearest(const char *word, const char *const *list);

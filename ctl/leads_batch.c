@@ -91,6 +91,8 @@ lead_batch_add(struct lead_batch *b, const struct lead *lead)
     sql_text(q, ", ");
     sql_bytes(q, lead->target_status, lead->target_status_len);
     sql_text(q, ", ");
+    sql_bytes(q, lead->trigger, lead->trigger_len);
+    sql_text(q, ", ");
     if (lead->attributes) {
         sql_bytes(q, lead->attributes, lead->attributes_len);
     } else {
@@ -122,15 +124,16 @@ struct commit {
 static void
 insert_sql(const struct lead_batch *b, struct sql *q)
 {
-    sql_text(
-        q, "INSERT INTO leads (user_id, device_id, phone, name, niche, target_status, attributes, "
-           "created_at, updated_at) VALUES ");
+    sql_text(q, "INSERT INTO leads (user_id, device_id, phone, name, niche, target_status, "
+                "`trigger`, attributes, "
+                "created_at, updated_at) VALUES ");
     buf_add(&q->text, b->rows.text.data, b->rows.text.len);
     sql_text(q, " ON DUPLICATE KEY UPDATE id = id");
 }
 
-/* Adds ", column = VALUES(column)" for what the file holds.  updated_at comes first: assignments
- * are made from left to right, and it has to see the old values. */
+/* Adds ", column = VALUES(column)" for what the file holds; a lead of another user's, on this
+ * device by a mistake, stays as it is.  updated_at comes first: assignments are made from left to
+ * right, and it has to see the old values. */
 static void
 update_sql(const struct lead_batch *b, struct sql *q)
 {
@@ -138,19 +141,22 @@ update_sql(const struct lead_batch *b, struct sql *q)
         bool has;
         const char *same, *assign;
     } columns[] = {
-        {b->has_name, " AND name = VALUES(name)", ", name = VALUES(name)"},
-        {b->has_niche, " AND niche = VALUES(niche)", ", niche = VALUES(niche)"},
-        {b->has_target_status, " AND target_status = VALUES(target_status)",
-         ", target_status = VALUES(target_status)"},
-        {b->has_attributes, " AND attributes <=> VALUES(attributes)",
-         ", attributes = VALUES(attributes)"},
+#define COLUMN(has, name)                                                                          \
+    {(has), " AND " name " <=> VALUES(" name ")",                                                  \
+     ", " name " = IF(user_id = VALUES(user_id), VALUES(" name "), " name ")"}
+        COLUMN(b->has_name, "name"),
+        COLUMN(b->has_niche, "niche"),
+        COLUMN(b->has_target_status, "target_status"),
+        COLUMN(b->has_trigger, "`trigger`"),
+        COLUMN(b->has_attributes, "attributes"),
+#undef COLUMN
     };
     size_t n = sizeof columns / sizeof *columns;
-    sql_text(q, ", updated_at = IF(1");
+    sql_text(q, ", updated_at = IF(user_id <> VALUES(user_id) OR (1");
     for (size_t i = 0; i < n; i++) {
         sql_text(q, columns[i].has ? columns[i].same : "");
     }
-    sql_text(q, ", updated_at, VALUES(updated_at))");
+    sql_text(q, "), updated_at, VALUES(updated_at))");
     for (size_t i = 0; i < n; i++) {
         sql_text(q, columns[i].has ? columns[i].assign : "");
     }

@@ -26,13 +26,14 @@ MUST_USE bool lead_cursor_finish(struct store *s, struct lead_cursor *c, struct 
 struct lead {
     uint64_t user, device;
     const char *phone;
-    const char *name, *niche, *target_status, *attributes; /* attributes NULL: none */
-    size_t name_len, niche_len, target_status_len, attributes_len;
+    const char *name, *niche, *target_status, *trigger, *attributes; /* attributes NULL: none */
+    size_t name_len, niche_len, target_status_len, trigger_len, attributes_len;
 };
 
 struct lead_batch {
     bool update; /* leads that are there take the new values */
-    bool has_name, has_niche, has_target_status, has_attributes; /* which values those are */
+    /* which values those are */
+    bool has_name, has_niche, has_target_status, has_trigger, has_attributes;
     struct sql rows;
     size_t n;
 };

@@ -47,6 +47,7 @@ static const char *const aliases[LEAD_FIELDS][40] = {
                    "prospect name"},
     [LEAD_NICHE] = {"niche", "segment", "category", "kategori", "industry", "industri"},
     [LEAD_STATUS] = {"target_status", "status", "lead status", "stage", "lead stage"},
+    [LEAD_TRIGGER] = {"trigger", "sequence trigger"},
     [LEAD_DEVICE] = {"device", "device name", "peranti", "sender account"},
 };
 
@@ -120,7 +121,8 @@ set_column(const struct sheet *s, struct lead_columns *c, bool *given, const cha
         return true;
     }
     return err_set(e, ERR_INPUT,
-                   "--map: '%.40s' is none of phone, name, niche, target_status, device", field);
+                   "--map: '%.40s' is none of phone, name, niche, target_status, trigger, device",
+                   field);
 }
 
 static bool

@@ -6,7 +6,15 @@
 
 #include "ctl/sheet.h"
 
-enum lead_field { LEAD_PHONE, LEAD_NAME, LEAD_NICHE, LEAD_STATUS, LEAD_DEVICE, LEAD_FIELDS };
+enum lead_field {
+    LEAD_PHONE,
+    LEAD_NAME,
+    LEAD_NICHE,
+    LEAD_STATUS,
+    LEAD_TRIGGER,
+    LEAD_DEVICE,
+    LEAD_FIELDS
+};
 
 struct lead_columns {
     size_t at[LEAD_FIELDS]; /* column, or SHEET_NONE */

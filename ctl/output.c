@@ -159,6 +159,7 @@ add_value(const struct output *o, enum show show, const struct doc *v, struct bu
             add_value(o, show, doc_at(v, i), out);
         }
         break;
+    case DOC_REAL:
     case DOC_OBJECT:
         doc_write(v, out);
         break;

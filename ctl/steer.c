@@ -76,35 +76,48 @@ steer_word(const char *status)
 }
 
 static bool
-read_status(struct ctl *c, uint64_t campaign, char status[STATUS_SIZE], struct err *e)
+read_status(struct ctl *c, enum source_kind kind, uint64_t id, char status[STATUS_SIZE],
+            struct err *e)
 {
+    struct sql q = {0};
     struct rows r;
-    if (!store_queryf(c->store, &r, e, "SELECT status FROM campaigns WHERE id = %" PRIu64,
-                      campaign)) {
-        return false;
-    }
-    bool found = rows_next(&r);
+    sql_text(&q, "SELECT status FROM ");
+    sql_text(&q, sources[kind].table);
+    sql_addf(&q, " WHERE id = %" PRIu64, id);
+    bool ok = store_query(c->store, &q, &r, e);
+    sql_done(&q);
+    bool found = ok && rows_next(&r);
     (void)snprintf(status, STATUS_SIZE, "%s", found ? rows_str(&r, 0) : "");
     rows_done(&r);
-    return found || err_set(e, ERR_GONE, "the campaign is gone");
+    return ok && (found || err_set(e, ERR_GONE, "the %s is gone", sources[kind].kind));
 }
 
 static bool
-tell_campaign(struct ctl *c, uint64_t campaign, bool *ret_again, struct err *e)
+note_told(struct ctl *c, enum source_kind kind, uint64_t id, const char *status, uint64_t *changed,
+          struct err *e)
 {
-    char source[24], status[STATUS_SIZE], now[STATUS_SIZE];
+    struct sql q = {0};
+    sql_text(&q, "UPDATE ");
+    sql_text(&q, sources[kind].table);
+    sql_addf(&q, " SET steered = %s WHERE id = %" PRIu64 " AND status = %s", steer_word(status), id,
+             status);
+    bool ok = store_exec(c->store, &q, changed, NULL, e);
+    sql_done(&q);
+    return ok;
+}
+
+static bool
+tell_source(struct ctl *c, enum source_kind kind, uint64_t id, bool *ret_again, struct err *e)
+{
+    char word[SOURCE_WORD_SIZE], status[STATUS_SIZE], now[STATUS_SIZE];
     uint64_t changed = 0;
-    (void)snprintf(source, sizeof source, "c%" PRIu64, campaign);
-    if (!read_status(c, campaign, status, e)) {
+    if (!read_status(c, kind, id, status, e)) {
         return false;
     }
-    queue_steer_source(c->queue, source, steer_word(status), ctl_asked, e);
+    queue_steer_source(c->queue, source_word(kind, id, word), steer_word(status), ctl_asked, e);
     queue_wait(c->queue);
-    if (e->kind ||
-        !store_execf(c->store, &changed, e,
-                     "UPDATE campaigns SET steered = %s WHERE id = %" PRIu64 " AND status = %s",
-                     steer_word(status), campaign, status) ||
-        (!changed && !read_status(c, campaign, now, e))) {
+    if (e->kind || !note_told(c, kind, id, status, &changed, e) ||
+        (!changed && !read_status(c, kind, id, now, e))) {
         return false;
     }
     *ret_again = !changed && strcmp(now, status) != 0;
@@ -112,13 +125,13 @@ tell_campaign(struct ctl *c, uint64_t campaign, bool *ret_again, struct err *e)
 }
 
 const char *
-steer_campaign(struct ctl *c, uint64_t campaign)
+steer_source(struct ctl *c, enum source_kind kind, uint64_t id)
 {
     struct err e = {0};
     bool again = true;
     bool ok = ctl_queue(c, &e);
     for (int i = 0; ok && again && i < REPEATS; i++) {
-        ok = tell_campaign(c, campaign, &again, &e);
+        ok = tell_source(c, kind, id, &again, &e);
     }
     return ok ? "told" : later(&e);
 }

@@ -4,15 +4,17 @@
 #ifndef CTL_STEER_H
 #define CTL_STEER_H
 
+#include "shared/source.h"
+
 #include <stdint.h>
 
 struct ctl;
 
 /* Each returns "told" or "later"; for "later" the reason has gone to stderr. */
 const char *steer_device(struct ctl *c, uint64_t device);
-const char *steer_campaign(struct ctl *c, uint64_t campaign);
+const char *steer_source(struct ctl *c, enum source_kind kind, uint64_t id);
 
-/* What Redis has to know of a campaign with this status: "paused", "cancelled" or "none". */
+/* What Redis has to know of a source with this status: "paused", "cancelled" or "none". */
 const char *steer_word(const char *status);
 
 #endif

@@ -54,7 +54,7 @@ read_targets(struct pass *x, const uint64_t *devices, size_t n, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT d.id, d.sender, d.sender_ref, " DEVICE_PACE_COLUMNS
+    sql_text(&q, "SELECT d.id, d.user_id, d.sender, d.sender_ref, " DEVICE_PACE_COLUMNS
                  " FROM devices d WHERE d.id IN (");
     for (size_t i = 0; i < n; i++) {
         sql_text(&q, i ? "," : "");
@@ -70,9 +70,10 @@ read_targets(struct pass *x, const uint64_t *devices, size_t n, struct err *e)
     while (rows_next(&r)) {
         struct target *t = &x->targets[x->n_fed++];
         t->device = rows_uint(&r, 0);
-        t->sender = xstrdup(rows_str(&r, 1));
-        t->sender_ref = xstrdup(rows_str(&r, 2));
-        device_pace_read(&r, 3, &t->pace);
+        t->user = rows_uint(&r, 1);
+        t->sender = xstrdup(rows_str(&r, 2));
+        t->sender_ref = xstrdup(rows_str(&r, 3));
+        device_pace_read(&r, 4, &t->pace);
     }
     rows_done(&r);
     return true;
@@ -120,8 +121,10 @@ feed(struct pass *x, int64_t ms)
     for (size_t k = 0; k < n_calls; k++) {
         struct probe_call *c = calls[k];
         for (size_t i = 0; ms > 0 && i < c->n; i++) {
-            x->targets[c->index[i]].room =
+            struct target *t = &x->targets[c->index[i]];
+            t->room =
                 plan_room(x->p->s->window, c->devices[i].known, c->devices[i].paused, !c->failed);
+            t->idle = c->devices[i].known == 0;
         }
         free(c);
     }
@@ -194,6 +197,29 @@ claim_all(struct pass *x, struct err *e)
     return ok;
 }
 
+static int
+by_size(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The median: one device that was resumed, or whose messages came late into the world, says nothing
+ * of how busy the producers are. */
+static void
+note_lag(struct pass *x)
+{
+    struct enrol_pace *w = &x->p->enrol;
+    qsort(x->lags_ms, x->n_lags, sizeof *x->lags_ms, by_size);
+    for (size_t i = 0; i < x->n_lags; i++) {
+        metric_observe_us(&producer_metrics[M_LAG], x->lags_ms[i] * 1000);
+    }
+    if (x->n_lags && x->lags_ms[x->n_lags / 2] > w->lag_ms) {
+        w->lag_ms = x->lags_ms[x->n_lags / 2];
+    }
+    free(x->lags_ms);
+}
+
 static bool
 dispatch(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jobs, struct err *e)
 {
@@ -203,10 +229,12 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jo
     }
     bool ok = read_targets(&x, devices, n, e);
     if (ok) {
+        x.lags_ms = xcalloc(x.n_fed, sizeof *x.lags_ms);
         feed(&x, FEED_MS);
         order_by_room(&x);
         ok = claim_all(&x, e);
         feed(&x, 0);
+        note_lag(&x);
     }
     *ret_jobs += x.jobs;
     metric_add(&producer_metrics[M_JOBS], (int64_t)x.jobs);

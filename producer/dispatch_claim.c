@@ -1,4 +1,5 @@
 #include "producer/dispatch_internal.h"
+#include "shared/source.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -125,29 +126,28 @@ claim_body(struct store *db, void *arg, struct err *e)
     return ok;
 }
 
-/* Campaigns that are paused or cancelled keep their rows; so do those that ended as cancelled
- * lately, whose rows late evidence may have brought back. */
 bool
 claim_read_paused(struct producer *p, struct buf *ret, struct err *e)
 {
+    struct buf ids[SOURCE_TABLES] = {{0}};
+    struct sql q = {0};
     struct rows r;
-    if (!store_queryf(
-            p->db, &r, e,
-            "SELECT id FROM campaigns WHERE status = 'paused' UNION ALL SELECT id FROM campaigns "
-            "WHERE status = 'cancelled' AND (finished_at IS NULL OR finished_at > UTC_TIMESTAMP(3) "
-            "- "
-            "INTERVAL 1 DAY)")) {
-        return false;
-    }
-    if (r.count) {
-        buf_adds(ret, " AND (campaign_id IS NULL OR campaign_id NOT IN (");
-        for (bool first = true; rows_next(&r); first = false) {
-            buf_addf(ret, "%s%" PRIu64, first ? "" : ",", rows_uint(&r, 0));
-        }
-        buf_adds(ret, "))");
+    sources_stopped(&q, true);
+    bool ok = store_query(p->db, &q, &r, e);
+    sql_done(&q);
+    while (ok && rows_next(&r)) {
+        struct buf *b = &ids[rows_int(&r, 0)];
+        buf_addf(b, "%s%" PRIu64, b->len ? "," : "", rows_uint(&r, 1));
     }
     rows_done(&r);
-    return true;
+    for (int k = 0; k < SOURCE_TABLES; k++) {
+        if (ids[k].len) {
+            buf_addf(ret, " AND (%s IS NULL OR %s NOT IN (%s))", sources[k].column,
+                     sources[k].column, ids[k].data);
+        }
+        buf_done(&ids[k]);
+    }
+    return ok;
 }
 
 bool

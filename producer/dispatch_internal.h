@@ -3,27 +3,36 @@
  *
  * dispatch.c        devices and their room; the pass
  * dispatch_claim.c  due rows -> rows of ours, in one transaction
+ * dispatch_text.c   the texts and paces that rows of one source share
  * dispatch_jobs.c   rows -> jobs with their payloads
+ * dispatch_refuse.c rows that must not go out
  * dispatch_push.c   stage, queued, activate */
 #ifndef PRODUCER_DISPATCH_INTERNAL_H
 #define PRODUCER_DISPATCH_INTERNAL_H
 
+#include "producer/dispatch_refuse.h"
 #include "producer/producer.h"
+#include "shared/source.h"
 
 struct target {
-    uint64_t device;
+    uint64_t device, user;
     int64_t room;
+    bool idle; /* Redis knew nothing of it: what is due goes out as soon as it is dispatched */
     struct device_pace pace;
     char *sender, *sender_ref;
     size_t claimed;
 };
 
-/* What the rows of one claim have in common, from campaigns. */
+/* The text and the pace of a campaign, a sequence's step, or a recurring message. */
 struct template
 {
-    uint64_t campaign;
+    enum source_kind kind;
+    uint64_t id; /* of the campaign, the step or the rule */
+    uint64_t user;
     char *content;
-    int64_t gap_min, gap_max, batch_size, batch_pause;
+    int64_t gap_min, gap_max, batch_size, batch_pause; /* -1: the device's */
+    int64_t gap_percent;                               /* of these gaps, or of the device's */
+    bool fixed_gap;                                    /* their mean, not drawn */
 };
 
 struct pass {
@@ -36,9 +45,14 @@ struct pass {
     struct queue_push *items;
     struct buf *payloads;
     size_t n_items;
+    struct refused *refused; /* claimed rows that must not go out */
+    size_t n_refused;
     char token[64];
     bool skip_locked;
     struct sql ids; /* "1,2,3" of the claim in hand */
+    int64_t
+        *lags_ms; /* of the first message of each device that was idle: how late it was claimed */
+    size_t n_lags;
     uint64_t jobs;
 };
 
@@ -49,9 +63,14 @@ MUST_USE bool claim_rows(struct pass *x, struct target *targets, size_t n, const
 /* Appends the clause for claim_rows(). */
 MUST_USE bool claim_read_paused(struct producer *p, struct buf *ret, struct err *e);
 
-/* Fills x->items from the rows that x->token holds; jobs_done() empties them. */
+/* Fills x->items from the rows that x->token holds, and ends those that must not go out (see
+ * dispatch_refuse.h); jobs_done() empties them. */
 MUST_USE bool jobs_read(struct pass *x, struct err *e);
 void jobs_done(struct pass *x);
+
+/* Reads what is not known yet of the sources of the rows in x->ids. */
+MUST_USE bool templates_read(struct pass *x, struct err *e);
+const struct template *find_template(const struct pass *x, enum source_kind kind, uint64_t id);
 void templates_done(struct pass *x);
 struct target *find_target(const struct pass *x, uint64_t device);
 

@@ -1,4 +1,3 @@
-#include "producer/campaign_plan.h"
 #include "producer/dispatch_internal.h"
 #include "shared/job.h"
 
@@ -8,75 +7,6 @@
 #include <string.h>
 
 #include <jansson.h>
-
-static const struct template *
-find_template(const struct pass *x, uint64_t campaign)
-{
-    for (size_t i = 0; i < x->n_templates; i++) {
-        if (x->templates[i].campaign == campaign) {
-            return &x->templates[i];
-        }
-    }
-    return NULL;
-}
-
-static int64_t
-int_or(const struct rows *r, unsigned column)
-{
-    return r->field[column] ? rows_int(r, column) : -1;
-}
-
-/* "1,2": the campaigns of the claimed rows; "0" when there are none. */
-static bool
-read_campaigns(struct pass *x, struct sql *ret, struct err *e)
-{
-    struct sql q = {0};
-    struct rows r;
-    sql_text(&q, "SELECT DISTINCT campaign_id FROM broadcast_messages WHERE id IN (");
-    sql_text(&q, x->ids.text.data);
-    sql_text(&q, ") AND campaign_id IS NOT NULL");
-    bool ok = store_query(x->p->db, &q, &r, e);
-    sql_done(&q);
-    sql_text(ret, "0");
-    while (ok && rows_next(&r)) {
-        sql_text(ret, ",");
-        sql_uint(ret, rows_uint(&r, 0));
-    }
-    rows_done(&r);
-    return ok;
-}
-
-static bool
-read_templates(struct pass *x, struct err *e)
-{
-    struct sql q = {0}, ids = {0};
-    struct rows r = {0};
-    bool ok = read_campaigns(x, &ids, e);
-    if (ok) {
-        sql_text(&q, "SELECT id, content, min_gap_ms, max_gap_ms, batch_size, batch_pause_ms FROM "
-                     "campaigns WHERE id IN (");
-        sql_text(&q, ids.text.data);
-        sql_text(&q, ")");
-        ok = store_query(x->p->db, &q, &r, e);
-    }
-    sql_done(&q);
-    sql_done(&ids);
-    if (!ok) {
-        return false;
-    }
-    while (rows_next(&r)) {
-        if (find_template(x, rows_uint(&r, 0))) {
-            continue;
-        }
-        VEC_GROW(x->templates, x->n_templates, x->cap_templates);
-        x->templates[x->n_templates++] = (struct template){
-            rows_uint(&r, 0), xstrdup(rows_str(&r, 1)), int_or(&r, 2), int_or(&r, 3), int_or(&r, 4),
-            int_or(&r, 5),
-        };
-    }
-    rows_done(&r);
-    return true;
-}
 
 struct target *
 find_target(const struct pass *x, uint64_t device)
@@ -129,44 +59,134 @@ add_attributes(struct job *j, const char *attributes)
     return object;
 }
 
+/* The gaps of a job, or -1: the device's own. */
 static void
-build_item(struct pass *x, const struct rows *r, size_t k)
+set_pace(struct job *j, const struct template *c, const struct target *t)
 {
+    j->gap_min_ms = j->gap_max_ms = j->batch_size = j->batch_pause_ms = -1;
+    if (!c) {
+        return;
+    }
+    j->gap_min_ms = c->gap_min;
+    j->gap_max_ms = c->gap_max;
+    j->batch_size = c->batch_size;
+    j->batch_pause_ms = c->batch_pause;
+    if (c->gap_percent == 100 && !c->fixed_gap) {
+        return;
+    }
+    if (j->gap_min_ms < 0) {
+        j->gap_min_ms = t->pace.gap_min_ms;
+    }
+    if (j->gap_max_ms < j->gap_min_ms) {
+        j->gap_max_ms = t->pace.gap_max_ms > j->gap_min_ms ? t->pace.gap_max_ms : j->gap_min_ms;
+    }
+    j->gap_min_ms = j->gap_min_ms * c->gap_percent / 100;
+    j->gap_max_ms = j->gap_max_ms * c->gap_percent / 100;
+    if (c->fixed_gap) {
+        j->gap_min_ms = j->gap_max_ms = (j->gap_min_ms + j->gap_max_ms) / 2;
+    }
+}
+
+enum column {
+    ROW,
+    JOB_ID,
+    DEVICE,
+    GEN,
+    KIND,
+    TEXT_ID, /* of the campaign, the step or the rule */
+    SOURCE_ID,
+    ATTEMPT,
+    PHONE,
+    NAME,
+    EXPIRES_MS,
+    USER,
+    CONTENT,
+    ATTRIBUTES,
+    OPT_OUT,
+    LEAD_GONE,
+    CONTACT,
+    LATE_MS,
+};
+static const char row_columns[] =
+    "SELECT m.id, m.job_id, m.device_id, m.gen, m.kind, COALESCE(m.campaign_id, "
+    "m.sequence_stepid, m.recurring_id), " SOURCE_ID_SQL ", m.attempt, m.recipient_phone, "
+    "m.recipient_name, IF(m.expires_at IS NULL, 0, GREATEST(1, TIMESTAMPDIFF(MICROSECOND, "
+    "UTC_TIMESTAMP(3), m.expires_at) DIV 1000)), m.user_id, m.content, l.attributes, o.id, "
+    "m.lead_id IS NOT NULL AND l.id IS NULL, n.status, TIMESTAMPDIFF(MICROSECOND, m.scheduled_at, "
+    "UTC_TIMESTAMP(3)) DIV 1000 FROM broadcast_messages m "
+    "LEFT JOIN leads l ON l.id = m.lead_id AND l.device_id = m.device_id AND l.user_id = m.user_id "
+    "LEFT JOIN opt_outs o ON o.user_id = m.user_id AND o.phone = m.recipient_phone "
+    "LEFT JOIN sequence_contacts n ON n.sequence_id = m.sequence_id AND n.device_id = m.device_id "
+    "AND n.recipient_phone = m.recipient_phone AND n.rotation = m.rotation WHERE m.id IN (";
+
+static enum refusal
+refusal_of(const struct rows *r, const struct target *t, const struct template *c)
+{
+    bool sequence = source_kind_parse(rows_str(r, KIND)) == SOURCE_SEQUENCE;
+    return refuse_plan(&(struct claimed_row){
+        .job_id = rows_str(r, JOB_ID),
+        .phone = rows_str(r, PHONE),
+        .user = rows_uint(r, USER),
+        .device_user = t->user,
+        .source_user = c ? c->user : 0,
+        .opted_out = r->field[OPT_OUT] != NULL,
+        .sequence = sequence,
+        .lead_gone = rows_int(r, LEAD_GONE) != 0,
+        .contact = r->field[CONTACT],
+        .has_text = r->field[CONTENT] != NULL || c != NULL,
+    });
+}
+
+static void
+build_item(struct pass *x, const struct rows *r, struct target *t, const struct template *c)
+{
+    size_t k = x->n_items++;
     struct queue_push *item = &x->items[k];
-    struct target *t = find_target(x, rows_uint(r, 2));
-    const struct template *c = find_template(x, rows_uint(r, 4));
-    *item = (struct queue_push){.row = rows_uint(r, 0),
-                                .device = rows_uint(r, 2),
-                                .gen = (uint32_t)rows_uint(r, 3),
-                                .order = k};
-    (void)snprintf(item->id, sizeof item->id, "%s", rows_str(r, 1));
-    (void)campaign_source(rows_uint(r, 4), item->source);
-    item->expires_in_ms = rows_int(r, 8);
+    enum source_kind kind = source_kind_parse(rows_str(r, KIND));
+    *item = (struct queue_push){
+        .row = rows_uint(r, ROW),
+        .device = t->device,
+        .gen = (uint32_t)rows_uint(r, GEN),
+        .order = k,
+        .expires_in_ms = rows_int(r, EXPIRES_MS),
+        .pace = &t->pace,
+    };
+    (void)snprintf(item->id, sizeof item->id, "%s", rows_str(r, JOB_ID));
+    (void)source_word(kind, rows_uint(r, kind == SOURCE_DIRECT ? USER : SOURCE_ID), item->source);
     struct job j = {
         .row = item->row,
-        .attempt = (uint32_t)rows_uint(r, 5) + 1,
-        .user = rows_uint(r, 9),
-        .device = item->device,
-        .sender = text(t ? t->sender : ""),
-        .device_ref = text(t ? t->sender_ref : ""),
-        .recipient = text(rows_str(r, 6)),
-        .name = text(rows_str(r, 7)),
-        .content = text(r->field[10] ? rows_str(r, 10)
-                        : c          ? c->content
-                                     : ""),
-        .gap_min_ms = c ? c->gap_min : -1,
-        .gap_max_ms = c ? c->gap_max : -1,
-        .batch_size = c ? c->batch_size : -1,
-        .batch_pause_ms = c ? c->batch_pause : -1,
+        .attempt = (uint32_t)rows_uint(r, ATTEMPT) + 1,
+        .user = rows_uint(r, USER),
+        .device = t->device,
+        .sender = text(t->sender),
+        .device_ref = text(t->sender_ref),
+        .recipient = text(rows_str(r, PHONE)),
+        .name = text(rows_str(r, NAME)),
+        .content = text(r->field[CONTENT] ? rows_str(r, CONTENT) : c->content),
     };
-    json_t *attributes = add_attributes(&j, r->field[11]);
+    set_pace(&j, c, t);
+    json_t *attributes = add_attributes(&j, r->field[ATTRIBUTES]);
     job_encode(&j, &x->payloads[k]);
     json_decref(attributes);
     item->payload = x->payloads[k].data;
     item->payload_len = x->payloads[k].len;
-    item->pace = t ? &t->pace : NULL;
-    if (t) {
-        t->claimed++;
+}
+
+static void
+take_row(struct pass *x, const struct rows *r)
+{
+    struct target *t = find_target(x, rows_uint(r, DEVICE));
+    const struct template *c =
+        find_template(x, source_kind_parse(rows_str(r, KIND)), rows_uint(r, TEXT_ID));
+    enum refusal why = refusal_of(r, t, c);
+    if (t->idle && t->claimed == 0) {
+        x->lags_ms[x->n_lags++] = rows_int(r, LATE_MS);
+    }
+    t->claimed++;
+    if (why == REFUSE_NOT) {
+        build_item(x, r, t, c);
+    } else {
+        x->refused[x->n_refused++] = (struct refused){rows_uint(r, ROW), why};
     }
 }
 
@@ -175,13 +195,7 @@ read_rows(struct pass *x, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(
-        &q,
-        "SELECT m.id, m.job_id, m.device_id, m.gen, m.campaign_id, m.attempt, m.recipient_phone, "
-        "m.recipient_name, IF(m.expires_at IS NULL, 0, GREATEST(1, TIMESTAMPDIFF(MICROSECOND, "
-        "UTC_TIMESTAMP(3), m.expires_at) DIV 1000)), m.user_id, m.content, l.attributes FROM "
-        "broadcast_messages m "
-        "LEFT JOIN leads l ON l.id = m.lead_id WHERE m.id IN (");
+    sql_text(&q, row_columns);
     sql_text(&q, x->ids.text.data);
     sql_text(&q, ") AND m.status = 'processing' AND m.processing_worker_id = ");
     sql_str(&q, x->token);
@@ -193,9 +207,9 @@ read_rows(struct pass *x, struct err *e)
     }
     x->items = xcalloc((size_t)r.count, sizeof *x->items);
     x->payloads = xcalloc((size_t)r.count, sizeof *x->payloads);
+    x->refused = xcalloc((size_t)r.count, sizeof *x->refused);
     while (rows_next(&r)) {
-        build_item(x, &r, x->n_items);
-        x->n_items++;
+        take_row(x, &r);
     }
     rows_done(&r);
     return true;
@@ -209,22 +223,15 @@ jobs_done(struct pass *x)
     }
     free(x->payloads);
     free(x->items);
+    free(x->refused);
     x->payloads = NULL;
     x->items = NULL;
-    x->n_items = 0;
-}
-
-void
-templates_done(struct pass *x)
-{
-    for (size_t i = 0; i < x->n_templates; i++) {
-        free(x->templates[i].content);
-    }
-    free(x->templates);
+    x->refused = NULL;
+    x->n_items = x->n_refused = 0;
 }
 
 bool
 jobs_read(struct pass *x, struct err *e)
 {
-    return read_templates(x, e) && read_rows(x, e);
+    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e);
 }

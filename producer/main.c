@@ -29,6 +29,14 @@ static const struct conf_key keys[] = {
      "rows claimed in one transaction"},
     {"expand_batch", CONF_INT, KEY(expand_batch), "1000", "1..5000", 0,
      "rows of an audience written in one transaction"},
+    {"enrol_interval", CONF_MS, KEY(enrol_interval), "1m", "10..3600000", 0,
+     "how often leads are looked for that are to be enrolled in sequences"},
+    {"enrol_batch", CONF_INT, KEY(enrol_batch), "50", "1..1000", 0,
+     "leads enrolled in one transaction"},
+    {"enrol_rate", CONF_INT, KEY(enrol_rate), "20000", "1..1000000", 0,
+     "rows a second that enrolments write at most"},
+    {"dispatch_lag", CONF_MS, KEY(dispatch_lag), "1s", "10..3600000", 0,
+     "enrolments slow down while due messages are dispatched later than this"},
     {"steer_interval", CONF_MS, KEY(steer_interval), "500ms", "10..60000", 0,
      "how often pauses, cancellations and new paces are passed on to Redis"},
     {0},
@@ -55,8 +63,14 @@ cycle(void *arg, bool *work, struct err *e)
     if (program_due(&p->next_campaign, 500) && !campaign_tick(p, &written, e)) {
         return false;
     }
+    if (program_due(&p->next_recurring, 500) && !recurring_tick(p, &written, e)) {
+        return false;
+    }
+    if (program_due(&p->next_leave, 1000) && !leave_tick(p, e)) {
+        return err_wrap(e, "leave");
+    }
     if (written) {
-        p->next_campaign = 0;
+        p->next_campaign = p->next_recurring = 0;
         p->sweep_ms = p->s->poll_min; /* fresh rows: dispatch at once */
         p->next_sweep = 0;
     }
@@ -72,7 +86,11 @@ cycle(void *arg, bool *work, struct err *e)
         p->next_sweep = clock_mono_ms() + p->sweep_ms;
         jobs += swept;
     }
-    *work = rows + written + jobs > 0;
+    uint64_t enrolled = 0;
+    if (!sequence_tick(p, &enrolled, e)) { /* behind dispatch: what is due goes first */
+        return false;
+    }
+    *work = rows + written + jobs + enrolled > 0;
     metric_observe_us(&producer_metrics[M_CYCLE], clock_mono_us() - began);
     return true;
 }

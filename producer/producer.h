@@ -1,6 +1,9 @@
 /* producer.h -- what the producer's rooms share.
  *
  * campaign.c     due campaigns begin; their audiences become rows, batch by batch
+ * recurring.c    due occurrences are claimed; their audiences become rows, batch by batch
+ * sequence.c     leads are enrolled: all messages of all steps become rows
+ * sources.c      what these have in common
  * dispatch.c     due rows become jobs: claim, stage, queued, activate
  * steer.c        what MySQL says of campaigns and devices, Redis is told; too late or cancelled
  * rows are skipped
@@ -14,6 +17,7 @@
 #include "shared/metrics.h"
 #include "shared/program.h"
 #include "shared/queue.h"
+#include "shared/source.h"
 #include "shared/store.h"
 
 struct settings {
@@ -21,6 +25,7 @@ struct settings {
     struct program_mysql mysql;
     int64_t dialect;
     int64_t window, poll_min, poll_max, claim_batch, expand_batch, steer_interval;
+    int64_t enrol_interval, enrol_batch, enrol_rate, dispatch_lag;
 };
 
 struct producer {
@@ -33,15 +38,49 @@ struct producer {
     struct queue_fleet fleet;
     bool *prefers; /* by partition: whose devices are ours to look at first */
     int64_t sweep_ms, next_sweep, next_steer, next_beat, next_expire, next_campaign, next_full;
+    int64_t next_recurring, next_refresh, next_enrol, next_leave;
+    struct enrol_pace {
+        double rate, credit; /* rows a second; rows that may be written now */
+        int64_t at_us;       /* when credit was counted */
+        int64_t lag_ms;      /* the latest measured lateness of dispatch, or -1 */
+        uint64_t turn[2]; /* the sequence behind which the next look begins: triggers, requests */
+    } enrol;
     struct resting { /* devices found full or empty: not looked at again before */
         uint64_t device;
         int64_t until;
     } resting[1024];
 };
 
-/* --- campaign.c: *ret_rows counts rows written
- * --------------------------------------------------------- */
+/* --- sources.c
+ * ----------------------------------------------------------------------------------------- */
+enum { SOURCES_A_TICK = 64 };
+struct source_ids {
+    uint64_t id[SOURCES_A_TICK];
+    size_t n;
+};
+/* The first column of a SELECT's first rows. */
+MUST_USE bool source_read_ids(struct store *db, const char *statement, struct source_ids *ret,
+                              struct err *e);
+
+/* Only courtesy: two producers at one source would wait for each other's row lock.  source_unlock
+ * gives back what was locked, and the work's own result and error: ok, e. */
+MUST_USE bool source_try_lock(struct producer *p, enum source_kind kind, uint64_t id,
+                              bool *ret_mine, struct err *e);
+MUST_USE bool source_unlock(struct producer *p, enum source_kind kind, uint64_t id, bool ok,
+                            struct err *e);
+
+/* Appends a SELECT of (kind, id) of the sources whose rows must not be claimed: cancelled ones,
+ * also those that ended lately, whose rows late evidence may have brought back; and paused ones. */
+void sources_stopped(struct sql *q, bool paused);
+
+/* --- campaign.c, recurring.c, sequence.c: *ret_rows counts rows written
+ * -------------------------------- */
 MUST_USE bool campaign_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
+MUST_USE bool recurring_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
+/* Enrols as much as its rate allows now. */
+MUST_USE bool sequence_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
+/* Contacts leave: who has opted out since, and whose sequence was cancelled. */
+MUST_USE bool leave_tick(struct producer *p, struct err *e);
 
 /* --- dispatch.c: *ret_jobs counts jobs activated
  * ------------------------------------------------------- */
@@ -55,12 +94,22 @@ MUST_USE bool dispatch_sweep(struct producer *p, bool all, uint64_t *ret_jobs, s
 MUST_USE bool steer_tick(struct producer *p, struct err *e);
 MUST_USE bool skip_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
 
+/* What a row becomes that will not be sent: nobody knows of one with an open attempt whether it
+ * arrived (decision 19). */
+#define SKIPPED_SQL "IF(unknowns > 0, 'unknown', 'skipped')"
+
 enum producer_metric {
     M_ROWS,
+    M_ENROLLED,
+    M_RUNS,
+    M_MISSED,
+    M_ENROL_RATE,
+    M_LAG,
     M_JOBS,
     M_EXPIRED,
     M_CANCELLED,
     M_RETURNED,
+    M_REFUSED,
     M_DEADLOCKS,
     M_STATEMENTS,
     M_MYSQL_UP,

@@ -1,11 +1,11 @@
 /* steer.c -- Redis is told what MySQL says: campaigns paused, resumed, cancelled; devices paused or
  * paced anew. Whoever changes a row may tell Redis itself at once (the paceline command does); this
  * catches the rest, including a change made by hand and a teller that died between the two. */
-#include "producer/campaign_plan.h"
 #include "producer/producer.h"
 #include "shared/device.h"
 #include "shared/fault.h"
 #include "shared/log.h"
+#include "shared/source.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,77 +24,102 @@ on_told(void *arg, const struct err *e)
     t->failed = e != NULL;
 }
 
-struct campaign_steer {
+struct source_steer {
+    enum source_kind kind;
     uint64_t id;
     char status[16], wanted[16];
     struct told told;
 };
 
-/* A cancelled campaign stays known as such until its last row is settled. */
-static bool
-read_campaigns(struct store *db, struct campaign_steer *list, size_t *n, struct err *e)
+/* A cancelled source stays known as such until its last row is settled. */
+static void
+add_unsteered(struct sql *q, enum source_kind kind)
 {
-    struct rows r;
-    *n = 0;
-    if (!store_queryf(
-            db, &r, e,
-            "SELECT id, status, 'paused' FROM campaigns WHERE status = 'paused' AND steered <> "
-            "'paused' UNION ALL "
-            "SELECT id, status, IF(finished_at IS NULL, 'cancelled', 'none') FROM campaigns WHERE "
-            "status = "
-            "'cancelled' AND steered IN ('none', 'paused') AND finished_at IS NULL UNION ALL "
-            "SELECT id, status, 'none' FROM campaigns WHERE status = 'cancelled' AND steered = "
-            "'cancelled' AND "
-            "finished_at IS NOT NULL UNION ALL "
-            "SELECT id, status, 'none' FROM campaigns WHERE status IN ('draft', 'scheduled', "
-            "'running', 'finished') "
-            "AND steered IN ('paused', 'cancelled') LIMIT %d",
-            STEER_MAX)) {
-        return false;
+    static const struct {
+        const char *wanted, *where;
+    } cases[] = {
+        {"'paused'", "status = 'paused' AND steered <> 'paused'"},
+        {"IF(finished_at IS NULL, 'cancelled', 'none')",
+         "status = 'cancelled' AND steered IN ('none', 'paused') AND finished_at IS NULL"},
+        {"'none'", "status = 'cancelled' AND steered = 'cancelled' AND finished_at IS NOT NULL"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sql_text(q, q->text.len ? " UNION ALL SELECT " : "SELECT ");
+        sql_int(q, kind);
+        sql_text(q, ", id, status, ");
+        sql_text(q, cases[i].wanted);
+        sql_text(q, " FROM ");
+        sql_text(q, sources[kind].table);
+        sql_text(q, " WHERE ");
+        sql_text(q, cases[i].where);
     }
-    while (rows_next(&r)) {
-        struct campaign_steer *c = &list[(*n)++];
-        *c = (struct campaign_steer){.id = rows_uint(&r, 0)};
-        (void)snprintf(c->status, sizeof c->status, "%s", rows_str(&r, 1));
-        (void)snprintf(c->wanted, sizeof c->wanted, "%s", rows_str(&r, 2));
-    }
-    rows_done(&r);
-    return true;
+    sql_addf(q, " UNION ALL SELECT %d, id, status, 'none' FROM ", (int)kind);
+    sql_text(q, sources[kind].table);
+    sql_text(q, " WHERE steered IN ('paused', 'cancelled') AND status IN (");
+    sql_text(q, sources[kind].others);
+    sql_text(q, ")");
 }
 
 static bool
-steer_campaigns(struct producer *p, struct err *e)
+read_sources(struct store *db, struct source_steer *list, size_t *n, struct err *e)
 {
-    struct campaign_steer list[STEER_MAX];
+    struct sql q = {0};
+    struct rows r;
+    *n = 0;
+    for (int k = 0; k < SOURCE_TABLES; k++) {
+        add_unsteered(&q, (enum source_kind)k);
+    }
+    sql_addf(&q, " LIMIT %d", STEER_MAX);
+    bool ok = store_query(db, &q, &r, e);
+    sql_done(&q);
+    while (ok && rows_next(&r)) {
+        struct source_steer *s = &list[(*n)++];
+        *s = (struct source_steer){.kind = (enum source_kind)rows_int(&r, 0),
+                                   .id = rows_uint(&r, 1)};
+        (void)snprintf(s->status, sizeof s->status, "%s", rows_str(&r, 2));
+        (void)snprintf(s->wanted, sizeof s->wanted, "%s", rows_str(&r, 3));
+    }
+    rows_done(&r);
+    return ok;
+}
+
+static bool
+note_told(struct producer *p, const struct source_steer *s, struct err *e)
+{
+    struct sql q = {0};
+    /* Somebody may have changed the row meanwhile and told Redis before us: then it is told again.
+     */
+    sql_text(&q, "UPDATE ");
+    sql_text(&q, sources[s->kind].table);
+    sql_addf(&q,
+             " SET steered = IF(status = %s, %s, IF(status IN ('paused', 'cancelled'), 'none', "
+             "'paused')) WHERE id = %" PRIu64,
+             s->status, s->wanted, s->id);
+    bool ok = store_exec(p->db, &q, NULL, NULL, e);
+    sql_done(&q);
+    log_info("source_steered", sources[s->kind].kind, LOG_I(s->id), "status", LOG_S(s->status),
+             "redis", LOG_S(s->wanted));
+    return ok;
+}
+
+static bool
+steer_sources(struct producer *p, struct err *e)
+{
+    struct source_steer list[STEER_MAX];
     size_t n;
-    if (!read_campaigns(p->db, list, &n, e)) {
+    if (!read_sources(p->db, list, &n, e)) {
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        char source[24];
+        char word[SOURCE_WORD_SIZE];
         FAULT("steer.noted");
-        queue_steer_source(p->q, campaign_source(list[i].id, source), list[i].wanted, on_told,
-                           &list[i].told);
+        queue_steer_source(p->q, source_word(list[i].kind, list[i].id, word), list[i].wanted,
+                           on_told, &list[i].told);
     }
     queue_wait(p->q);
     for (size_t i = 0; i < n; i++) {
-        if (list[i].told.failed) {
-            continue; /* again at the next tick */
-        }
-        /* Somebody may have changed the row meanwhile and told Redis before us: then it is told
-         * again. */
-        if (!store_execf(p->db, NULL, e,
-                         "UPDATE campaigns SET steered = IF(status IN ('paused', 'cancelled'), "
-                         "'none', 'paused') "
-                         "WHERE id = %" PRIu64 " AND status <> %s",
-                         list[i].id, list[i].status)) {
-            return false;
-        }
-        log_info("campaign_steered", "campaign", LOG_I(list[i].id), "status", LOG_S(list[i].status),
-                 "redis", LOG_S(list[i].wanted));
-        if (!store_execf(p->db, NULL, e,
-                         "UPDATE campaigns SET steered = %s WHERE id = %" PRIu64 " AND status = %s",
-                         list[i].wanted, list[i].id, list[i].status)) {
+        /* What Redis did not hear is told again at the next tick. */
+        if (!list[i].told.failed && !note_told(p, &list[i], e)) {
             return false;
         }
     }
@@ -145,7 +170,7 @@ steer_devices(struct producer *p, struct err *e)
 bool
 steer_tick(struct producer *p, struct err *e)
 {
-    return steer_campaigns(p, e) && steer_devices(p, e);
+    return steer_sources(p, e) && steer_devices(p, e);
 }
 
 /* --- rows that will not go
@@ -167,8 +192,8 @@ skip_rows(struct producer *p, enum producer_metric m, uint64_t *ret_rows, const 
     if (ok && r.count) {
         sql_clear(&q);
         sql_addf(&q,
-                 "UPDATE broadcast_messages SET status = 'skipped', error_class = %s, updated_at = "
-                 "UTC_TIMESTAMP(3) WHERE id IN (",
+                 "UPDATE broadcast_messages SET status = " SKIPPED_SQL ", error_class = %s, "
+                 "updated_at = UTC_TIMESTAMP(3) WHERE id IN (",
                  why);
         for (bool first = true; rows_next(&r); first = false) {
             sql_text(&q, first ? "" : ",");
@@ -187,17 +212,15 @@ skip_rows(struct producer *p, enum producer_metric m, uint64_t *ret_rows, const 
 static bool
 skip_cancelled(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
+    struct sql q = {0};
     struct rows r;
-    if (!store_queryf(
-            p->db, &r, e,
-            "SELECT id FROM campaigns WHERE status = 'cancelled' AND (finished_at IS NULL OR "
-            "finished_at > UTC_TIMESTAMP(3) - INTERVAL 1 DAY)")) {
-        return false;
-    }
-    bool ok = true;
+    sources_stopped(&q, false);
+    bool ok = store_query(p->db, &q, &r, e);
+    sql_done(&q);
     while (ok && rows_next(&r)) {
         char where[64];
-        (void)snprintf(where, sizeof where, "campaign_id = %" PRIu64, rows_uint(&r, 0));
+        (void)snprintf(where, sizeof where, "%s = %" PRIu64, sources[rows_int(&r, 0)].column,
+                       rows_uint(&r, 1));
         ok = skip_rows(p, M_CANCELLED, ret_rows, where, "cancelled", e);
     }
     rows_done(&r);

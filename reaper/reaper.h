@@ -5,8 +5,8 @@
  * reconcile.c  rows and Redis are compared both ways and repaired; devices' keys are checked
  * strays.c     jobs in Redis that have no business there
  * recovery.c   a partition that lost data is opened again when that is safe
- * policy.c     unknown outcomes whose campaign has a policy; campaigns' progress and end; the list
- * of workers
+ * policy.c     unknown outcomes whose source has a policy; the list of workers
+ * progress.c   what has come of campaigns, runs and contacts; their end
  *
  * Each step returns false with the error when MySQL is in the way; what Redis refuses is tried
  * again at the next turn.  Any number of reapers may run: every step is idempotent, named locks

@@ -326,9 +326,10 @@ withdraw(struct reaper *r, struct err *e)
              "SELECT m.id, m.job_id, m.device_id, m.gen, m.status, m.queued_at FROM devices d JOIN "
              "broadcast_messages m "
              "ON m.device_id = d.id AND m.status = 'queued' LEFT JOIN campaigns c ON c.id = "
-             "m.campaign_id WHERE d.status "
-             "IN ('paused', 'offline', 'removed') AND (m.expires_at < UTC_TIMESTAMP(3) OR c.status "
-             "= 'cancelled' OR "
+             "m.campaign_id LEFT JOIN sequences s ON s.id = m.sequence_id LEFT JOIN "
+             "recurring_messages g ON g.id = m.recurring_id WHERE d.status IN ('paused', "
+             "'offline', 'removed') AND (m.expires_at < UTC_TIMESTAMP(3) OR 'cancelled' IN "
+             "(c.status, s.status, g.status) OR "
              "d.status = 'removed' OR (d.status = 'offline' AND d.when_offline = 'skip')) LIMIT %d",
              ROWS_A_BATCH);
     bool ok = read_items(r, &q, &b, e);

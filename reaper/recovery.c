@@ -6,6 +6,7 @@
 #include "shared/device.h"
 #include "shared/fault.h"
 #include "shared/log.h"
+#include "shared/source.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -57,31 +58,48 @@ read_expected(struct reaper *r, int64_t waited_ms, struct expected *x, struct er
     return true;
 }
 
-/* What the partition must know before anything is permitted in it: stopped campaigns and devices.
- */
+static bool
+steer_sources_again(struct reaper *r, unsigned p, enum source_kind kind, struct err *e)
+{
+    const struct source_info *s = &sources[kind];
+    struct sql q = {0};
+    struct rows rows;
+    sql_text(&q, "SELECT id, status FROM ");
+    sql_text(&q, s->table);
+    sql_text(&q, " WHERE status = 'paused' UNION ALL SELECT id, status FROM ");
+    sql_text(&q, s->table);
+    sql_text(&q, " WHERE status = 'cancelled' AND finished_at IS NULL");
+    bool ok = store_query(r->db, &q, &rows, e);
+    while (ok && rows_next(&rows)) {
+        char word[SOURCE_WORD_SIZE];
+        queue_steer_source_in(r->q, p, source_word(kind, rows_uint(&rows, 0), word),
+                              rows_str(&rows, 1), NULL, NULL);
+    }
+    rows_done(&rows);
+    /* One that is resumed just now may be told before this: the producers tell all of them once
+     * more.
+     */
+    sql_clear(&q);
+    sql_text(&q, "UPDATE ");
+    sql_text(&q, s->table);
+    sql_addf(&q,
+             " SET steered = 'paused' WHERE status = %s AND steered = 'none' AND updated_at > "
+             "UTC_TIMESTAMP(3) - INTERVAL 60 SECOND",
+             s->running);
+    ok = ok && store_exec(r->db, &q, NULL, NULL, e);
+    sql_done(&q);
+    return ok;
+}
+
+/* What the partition must know before anything is permitted in it: stopped sources and devices. */
 static bool
 steer_again(struct reaper *r, unsigned p, struct err *e)
 {
     struct rows rows;
-    if (!store_queryf(r->db, &rows, e,
-                      "SELECT id, status FROM campaigns WHERE status = 'paused' UNION ALL SELECT "
-                      "id, status FROM campaigns "
-                      "WHERE status = 'cancelled' AND finished_at IS NULL")) {
-        return false;
-    }
-    while (rows_next(&rows)) {
-        char source[24];
-        (void)snprintf(source, sizeof source, "c%" PRIu64, rows_uint(&rows, 0));
-        queue_steer_source_in(r->q, p, source, rows_str(&rows, 1), NULL, NULL);
-    }
-    rows_done(&rows);
-    /* A campaign that is resumed just now may be told before this: the producers tell all of them
-     * once more. */
-    if (!store_execf(r->db, NULL, e,
-                     "UPDATE campaigns SET steered = 'paused' WHERE status = 'running' AND steered "
-                     "= 'none' AND "
-                     "updated_at > UTC_TIMESTAMP(3) - INTERVAL 60 SECOND")) {
-        return false;
+    for (int k = 0; k < SOURCE_TABLES; k++) {
+        if (!steer_sources_again(r, p, (enum source_kind)k, e)) {
+            return false;
+        }
     }
     if (!store_queryf(r->db, &rows, e,
                       "SELECT d.id, " DEVICE_PACE_COLUMNS

@@ -6,6 +6,7 @@
 #include "shared/clock.h"
 #include "shared/fault.h"
 #include "shared/log.h"
+#include "shared/source.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ struct entry {
     bool found;
     struct settle_action a;
     const struct queue_result *from; /* the result that made the action */
-    uint64_t campaign;
+    enum source_kind kind;
+    uint64_t source;
 };
 
 void
@@ -114,14 +116,14 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT id, status, gen, attempt, deferrals, unknowns, campaign_id FROM "
-                 "broadcast_messages WHERE id IN (");
+    sql_text(&q, "SELECT m.id, m.status, m.gen, m.attempt, m.deferrals, m.unknowns, "
+                 "m.kind, " SOURCE_ID_SQL " FROM broadcast_messages m WHERE m.id IN (");
     for (size_t i = 0; i < b->n; i++) {
         sql_text(&q, i ? "," : "");
         sql_uint(&q, b->e[i].r.row);
         b->e[i].found = false;
     }
-    sql_text(&q, ") ORDER BY id FOR UPDATE");
+    sql_text(&q, ") ORDER BY m.id FOR UPDATE");
     bool ok = store_query(db, &q, &r, e);
     sql_done(&q);
     if (!ok) {
@@ -142,7 +144,8 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
                 .unknowns = (uint32_t)rows_uint(&r, 5),
                 .max_attempts = MAX_ATTEMPTS,
             };
-            b->e[i].campaign = rows_uint(&r, 6);
+            b->e[i].kind = source_kind_parse(rows_str(&r, 6));
+            b->e[i].source = rows_uint(&r, 7);
             b->e[i].found = row_status_parse(rows_str(&r, 1), &row->status);
         }
     }
@@ -150,35 +153,52 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
     return true;
 }
 
-/* What the campaigns say of attempts and unknown outcomes; read without locks, which a pause would
- * wait for. */
+/* What the sources of one kind say of attempts and unknown outcomes. */
 static bool
-read_policies(struct store *db, struct batch *b, struct err *e)
+read_policies_of(struct store *db, struct batch *b, enum source_kind kind, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
     uint64_t last = 0;
-    sql_text(&q, "SELECT id, max_attempts, on_unknown FROM campaigns WHERE id IN (0");
+    sql_text(&q, "SELECT id, max_attempts, on_unknown FROM ");
+    sql_text(&q, sources[kind].table);
+    sql_text(&q, " WHERE id IN (");
     for (size_t i = 0; i < b->n; i++) {
-        if (b->e[i].campaign && b->e[i].campaign != last) {
-            last = b->e[i].campaign;
-            sql_text(&q, ",");
+        if (b->e[i].found && b->e[i].kind == kind && b->e[i].source != last) {
+            sql_text(&q, last ? "," : "");
+            last = b->e[i].source;
             sql_uint(&q, last);
         }
     }
     sql_text(&q, ")");
-    bool ok = store_query(db, &q, &r, e);
+    bool ok = last == 0 || store_query(db, &q, &r, e);
     sql_done(&q);
-    while (ok && rows_next(&r)) {
+    if (!ok || last == 0) {
+        return ok;
+    }
+    while (rows_next(&r)) {
         for (size_t i = 0; i < b->n; i++) {
-            if (b->e[i].campaign == rows_uint(&r, 0)) {
+            if (b->e[i].kind == kind && b->e[i].source == rows_uint(&r, 0)) {
                 b->e[i].row.max_attempts = (uint32_t)rows_uint(&r, 1);
                 b->e[i].row.policy = unknown_policy_parse(rows_str(&r, 2));
             }
         }
     }
     rows_done(&r);
-    return ok;
+    return true;
+}
+
+/* Read without locks, which a pause would wait for.  A direct message has no source that could say
+ * anything: MAX_ATTEMPTS, and its unknown outcome is held. */
+static bool
+read_policies(struct store *db, struct batch *b, struct err *e)
+{
+    for (int k = 0; k < SOURCE_TABLES; k++) {
+        if (!read_policies_of(db, b, (enum source_kind)k, e)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* An attempt has one outcome: what calls it unknown is out of date once that has been written. */

@@ -6,11 +6,12 @@
 
 const struct source_info sources[SOURCE_KINDS] = {
     [SOURCE_CAMPAIGN] = {"campaign", "campaigns", "campaign_id", "campaign_devices", "running",
-                         'c'},
-    [SOURCE_SEQUENCE] = {"sequence", "sequences", "sequence_id", "sequence_devices", "active", 's'},
+                         "'draft', 'scheduled', 'running', 'finished'", 'c'},
+    [SOURCE_SEQUENCE] = {"sequence", "sequences", "sequence_id", "sequence_devices", "active",
+                         "'active'", 's'},
     [SOURCE_RECURRING] = {"recurring", "recurring_messages", "recurring_id", "recurring_devices",
-                          "active", 'r'},
-    [SOURCE_DIRECT] = {"direct", NULL, NULL, NULL, NULL, 'd'},
+                          "active", "'active', 'finished'", 'r'},
+    [SOURCE_DIRECT] = {.kind = "direct", .letter = 'd'},
 };
 
 enum source_kind

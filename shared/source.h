@@ -22,6 +22,7 @@ struct source_info {
     const char *column;  /* of broadcast_messages: "campaign_id", or NULL */
     const char *devices; /* "campaign_devices": (column, device_id), or NULL */
     const char *running; /* the status under which its messages go out */
+    const char *others;  /* for IN (..): all statuses but paused and cancelled */
     char letter;         /* of its word in Redis */
 };
 extern const struct source_info sources[SOURCE_KINDS];

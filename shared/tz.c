@@ -1,5 +1,6 @@
 #include "shared/tz.h"
 
+#include "shared/civil.h"
 #include "shared/mem.h"
 
 #include <stdio.h>
@@ -10,7 +11,7 @@ enum {
     FILE_LIMIT = 64 * 1024, /* bytes; the longest of IANA's has under 4 KiB */
     NAME_LIMIT = 64,
     HEADER = 44, /* bytes, RFC 8536 section 3.1 */
-    DAY = 86400,
+    DAY = CIVIL_DAY,
     HOUR = 3600,
 };
 static const int64_t far = INT64_C(1) << 55;
@@ -38,36 +39,6 @@ struct tz {
     struct footer footer; /* for what follows the last transition */
 };
 
-/* --- calendar
- * --------------------------------------------------------------------------------------- */
-
-/* Days from 1970-01-01 to the first of a month of the proleptic Gregorian calendar. */
-static int64_t
-days_to(int64_t year, int month)
-{
-    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    int64_t y = year - 1, cycle = y / 400 - (y % 400 < 0); /* rounds down, for years before 1 too */
-    y -= cycle * 400;
-    return cycle * 146097 + y * 365 + y / 4 - y / 100 - 719162 + before[month - 1] +
-           (leap && month > 2);
-}
-
-static int64_t
-year_of(int64_t s)
-{
-    int64_t days = s / DAY - (s % DAY < 0);
-    int64_t year = 1970 + days / 366; /* too low after 1970, too high before; then walk */
-    year += (days - days_to(year, 1)) / 366;
-    while (days_to(year, 1) > days) {
-        year--;
-    }
-    while (days_to(year + 1, 1) <= days) {
-        year++;
-    }
-    return year;
-}
-
 /* --- the footer's rules
  * ------------------------------------------------------------------------------ */
 
@@ -77,16 +48,15 @@ rule_at(const struct rule *r, int64_t year)
 {
     int64_t day;
     if (r->form == 'M') {
-        int64_t first = days_to(year, r->month);
-        int64_t next = r->month < 12 ? days_to(year, r->month + 1) : days_to(year + 1, 1);
-        int64_t weekday = ((first + 4) % 7 + 7) % 7; /* 1970-01-01 was a Thursday */
-        day = first + (r->day - weekday + 7) % 7 + INT64_C(7) * (r->week - 1);
-        day -= day >= next ? 7 : 0; /* the fifth where there are four: the last */
+        int64_t first = civil_days(year, r->month);
+        day = first + (r->day - civil_weekday(first) + 7) % 7 + INT64_C(7) * (r->week - 1);
+        bool too_far = day >= first + civil_month_length(year, r->month);
+        day -= too_far ? 7 : 0; /* the fifth where there are four: the last */
     } else {
-        day = days_to(year, 1) + r->day;
+        day = civil_days(year, 1) + r->day;
         if (r->form == 'J') {
             bool after_february = r->day > 59;
-            day = after_february ? days_to(year, 3) + r->day - 60 : day - 1;
+            day = after_february ? civil_days(year, 3) + r->day - 60 : day - 1;
         }
     }
     return day * DAY + r->time;
@@ -102,7 +72,7 @@ footer_offset(const struct footer *f, int64_t s, int64_t *end)
     }
     /* The end before the start of each year: where daylight saving lasts all year, the one strikes
      * with the other, and the start then stands. */
-    int64_t last = INT64_MIN, year = year_of(s);
+    int64_t last = INT64_MIN, year = civil_date(civil_day_of(s)).year;
     int32_t offset = f->standard;
     for (int64_t y = year - 2; y <= year + 2; y++) { /* a rule's time may lie a week off its day */
         const struct {
@@ -440,6 +410,12 @@ tz_offset_at(const struct tz *z, int64_t utc_s)
 {
     int64_t end;
     return segment_at(z, bounded(utc_s), &end);
+}
+
+int32_t
+tz_offset_until(const struct tz *z, int64_t utc_s, int64_t *end)
+{
+    return segment_at(z, bounded(utc_s), end);
 }
 
 int64_t

@@ -26,6 +26,9 @@ void tz_free(struct tz *z);
 /* Seconds east of Greenwich in force at a time. */
 int32_t tz_offset_at(const struct tz *z, int64_t utc_s);
 
+/* The same; *end is the first second at which another may be in force, INT64_MAX for never. */
+int32_t tz_offset_until(const struct tz *z, int64_t utc_s, int64_t *end);
+
 /* When a wall clock there shows local_s.  A time that a clock put forward leaves out is shifted by
  * as much as the clock was; of a time that occurs twice it is the first. */
 int64_t tz_local_to_utc(const struct tz *z, int64_t local_s);

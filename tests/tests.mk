@@ -11,7 +11,11 @@ $B/rooms.a: $(test_rooms)
 $(TESTS): $B/%: $B/%.o $(patsubst %.c,$B/%.o,$(wildcard tests/harness/*.c)) $B/rooms.a $B/shared.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(test_libs)
 
-tests: $(TESTS)
+# Prints what rules are due, for the comparison with other implementations.
+$B/tests/zones/due: $B/tests/zones/due.o $B/shared.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+tests: $(TESTS) $B/tests/zones/due
 .PHONY: tests
 
 # --- what people type ----------------------------------------------------------------------------------

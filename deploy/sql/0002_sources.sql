@@ -21,8 +21,12 @@ ALTER TABLE broadcast_messages
   ADD COLUMN rotation SMALLINT UNSIGNED NOT NULL DEFAULT 0 AFTER sequence_stepid,
   ADD COLUMN recurring_id BIGINT UNSIGNED NULL AFTER rotation,
   ADD COLUMN occurrence_at DATETIME(3) NULL AFTER recurring_id,
+  DROP KEY messages_claim,
+  ADD KEY messages_claim (status, device_id, scheduled_at, id, campaign_id, sequence_id, recurring_id),
   ADD KEY messages_sequence (sequence_id, status, device_id),
   ADD KEY messages_recurring (recurring_id, status, occurrence_at);
+
+ALTER TABLE campaigns ADD KEY campaigns_ended (status, finished_at);
 
 -- start_after_s: from enrolment to the first step.  next_sequence_id follows next_after_s behind the last step;
 -- its messages are made together with this one's.
@@ -49,7 +53,9 @@ CREATE TABLE sequences (
   updated_at DATETIME(3) NOT NULL,
   UNIQUE KEY sequences_user_name (user_id, name),
   UNIQUE KEY sequences_user_trigger (user_id, `trigger`),
-  KEY sequences_steer (status, steered)
+  KEY sequences_steer (status, steered),
+  KEY sequences_ended (status, finished_at),
+  KEY sequences_changed (updated_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 -- delay_s counts from the step before, or from the sequence's start for this contact.
@@ -158,7 +164,9 @@ CREATE TABLE recurring_messages (
   updated_at DATETIME(3) NOT NULL,
   UNIQUE KEY recurring_user_name (user_id, name),
   KEY recurring_due (status, next_run_at),
-  KEY recurring_steer (status, steered)
+  KEY recurring_steer (status, steered),
+  KEY recurring_ended (status, finished_at),
+  KEY recurring_changed (updated_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 CREATE TABLE recurring_devices (

@@ -271,11 +271,13 @@ def leads_of_all_kinds():
         errors = os.path.join(fleet.folder, "errors")
         err = cli.refused(1, *args, "--again", "--errors", errors, says="6 rows were refused")
         equal(6, len(open(errors).read().splitlines()), "the errors' file")
-        fixed = cli.write("f.csv", "phone,name,city\n60192223333,Siti Aminah,Ipoh\n60192223334,New,\n60123456782,O'Neil\\,\n")
+        fixed = cli.write("f.csv", "phone,name,city,trigger\n60192223333,Siti Aminah,Ipoh,warm\n60192223334,New,,cold\n60123456782,O'Neil\\,,\n")
         got = cli.json("leads", "import", fixed, "--device", "A", "--update")
         equal((1, 2, 0), (got["inserted"], got["updated"], got["duplicates"]), "update")
         equal([("Siti Aminah", '{"city":"Ipoh"}', "fit")],
               fleet.sql.rows("SELECT name, attributes, niche FROM leads WHERE phone = '60192223333'"), "what the file has not stays")
+        equal([("60192223333", "warm"), ("60192223334", "cold")],
+              fleet.sql.rows("SELECT phone, `trigger` FROM leads WHERE trigger_pending ORDER BY phone"), "triggers")
         got = cli.json("leads", "import", fixed, "--device", "A", "--update", "--again")
         equal((0, 0, 3), (got["inserted"], got["updated"], got["duplicates"]), "the same again")
 
@@ -533,7 +535,7 @@ def unknown_decisions():
         cli = unknown_fixture(fleet)
         listed = cli.json("unknown", "list", "--campaign", "c")
         equal([(i, "timeout", "A", "c") for i in range(1, 7)],
-              [(m["id"], m["reason"], m["device"], m["campaign"]) for m in listed], "list")
+              [(m["id"], m["reason"], m["device"], m["source"]) for m in listed], "list")
         code, out, err = cli.run("unknown", "list", "--limit", "2")
         true("more than 2" in err and out.count("timeout") == 2, out + err)
         equal(2, cli.json("unknown", "resend", "1", "2", "--dry-run")["messages"], "dry run")

@@ -25,6 +25,12 @@ STORMS = {
         },
         "reaper": {"reconcile.probed": 2, "reconcile.written": 2},
     },
+    "sources": {
+        "producer": {
+            "recurring.claimed": 2, "recurring.committed": 2, "run.inserted": 3, "run.committed": 3,
+            "enrol.inserted": 3, "enrol.committed": 3,
+        },
+    },
     "worker": {
         "worker": {
             "worker.claimed": 15, "worker.permitted": 30, "worker.sending": 30, "worker.answered": 30,
@@ -151,7 +157,7 @@ class Storm:
             if f".{process.pid}." in name:
                 self.fleet.redis.call("ZREM", "pl:fleet", name)
 
-    def feed(self, least=300):
+    def feed(self, least):
         """New campaigns over random devices, while there is little left to do, or one has to begin."""
         now = time.monotonic()
         if now - self.looked < 0.1:
@@ -171,12 +177,12 @@ class Storm:
         self.fleet.campaign(f"storm {self.number}", self.random.sample(ids, self.random.randint(4, 10)),
                             on_unknown=self.random.choice(("hold", "resend", "resend", "assume_sent")))
 
-    def run(self, seconds):
+    def run(self, seconds, least):
         until = time.monotonic() + seconds
         while any(self.kills[p] < KILLS for p in self.reach):
             for slot in self.slots:
                 slot.look()
-            self.feed()
+            self.feed(least)
             self.provoke(self)
             if time.monotonic() > until:
                 raise AssertionError(f"not every point was killed {KILLS} times: {self.counts()}")
@@ -196,7 +202,7 @@ RULES = ["p:0.05=late:60", "p:0.03=status:429", "p:0.02=status:400", "p:0.01=res
          "p:0.01=garbage", "p:0.003=never"]
 
 
-def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=4.0):
+def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=4.0, begin=lambda s: None, least=300):
     batches = {"producer": {"claim_batch": "25", "expand_batch": "15", "window": "20"},
                "reaper": {"settle_batch": "20"}}
     for section, pairs in (conf or {}).items():
@@ -205,7 +211,8 @@ def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=
         fleet.all_devices = fleet.devices(20) + fleet.devices(30, gap=(5, 30)) + fleet.devices(4, max_in_flight=3)
         fleet.leads(12)
         s = Storm(fleet, plan, provoke, patience)
-        s.run(seconds)
+        begin(s)
+        s.run(seconds, least)
         after(s)
         fleet.drain(90)
         verdict = fleet.check(late_ms=60)
@@ -234,6 +241,43 @@ def producers_and_reconcilers_die_at_every_point():
         s.fleet.sql.exec("UPDATE campaigns SET status = 'running' WHERE status = 'paused'")
 
     storm(STORMS["producer"], flip, resume)
+
+
+@test(seconds=300)
+def producers_die_while_they_enrol_and_run_what_recurs():
+    state = {"next": 0.0, "rules": 0}
+
+    def begin(s):
+        fleet = s.fleet
+        for i in range(5):
+            fleet.recurring(f"rule {i}", fleet.random.sample(fleet.all_devices, 3), every=1 + i % 3, catch_up="all",
+                            on_unknown=fleet.random.choice(("hold", "resend")))
+        last = fleet.sequence("last", [(0, "c {{name}}")])
+        fleet.sequence("first", [(0, "a {{name}}"), (1, "b {{name}}")], trigger="go", next_sequence_id=last, next_after_s=1)
+
+    def provoke(s):
+        """Leads get their word a few at a time; some have been through and are enrolled again."""
+        now = time.monotonic()
+        if now < state["next"]:
+            return
+        state["next"] = now + 0.1
+        s.fleet.sql.exec("UPDATE leads SET `trigger` = 'go' WHERE `trigger` = '' ORDER BY RAND() LIMIT 4")
+        s.fleet.sql.exec("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3) WHERE status = 'active' AND last_at < UTC_TIMESTAMP(3)")
+        s.fleet.sql.exec("INSERT IGNORE INTO sequence_requests (sequence_id, lead_id, again, created_at) SELECT"
+                         " n.sequence_id, n.lead_id, 1, UTC_TIMESTAMP(3) FROM sequence_contacts n WHERE n.status = 'finished'"
+                         " AND n.rotation < 3 AND n.sequence_id = n.entry_sequence_id ORDER BY RAND() LIMIT 4")
+
+    def end(s):
+        """No occurrence twice, none left out: the logs are as even as the clock."""
+        s.fleet.sql.exec("UPDATE recurring_messages SET status = 'finished'")
+        gaps = s.fleet.sql.rows(
+            "SELECT m.name, m.every, COUNT(*), TIMESTAMPDIFF(SECOND, MIN(g.occurrence_at), MAX(g.occurrence_at)) FROM"
+            " recurring_message_logs g JOIN recurring_messages m ON m.id = g.recurring_id GROUP BY m.id")
+        true(len(gaps) == 5, "a rule never ran")
+        for name, every, n, span in gaps:
+            true(int(span) == (int(n) - 1) * int(every), f"{name}: {n} occurrences in {span} s, one in {every} s")
+
+    storm(STORMS["sources"], provoke, end, conf={"producer": {"enrol_batch": "5", "expand_batch": "10"}}, begin=begin, least=50)
 
 
 @test(seconds=300)

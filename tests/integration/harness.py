@@ -325,7 +325,7 @@ class Stub:
 # Small times, so that what others repair is repaired while a test looks on.
 QUICK = {
     "all": {"partitions": "8", "log_level": "info"},
-    "producer": {"poll_min": "20ms", "poll_max": "200ms", "steer_interval": "100ms"},
+    "producer": {"poll_min": "20ms", "poll_max": "200ms", "steer_interval": "100ms", "enrol_interval": "200ms"},
     "worker": {"lease": "1s", "renew": "300ms", "drain": "20s"},
     "reaper": {"lease": "1s", "confirm": "300ms", "sweep": "100ms", "claim_lease": "2s", "fresh_age": "1s",
                "audit_interval": "3s", "retry_base": "200ms", "retry_cap": "2s", "resend_after": "300ms",
@@ -538,6 +538,35 @@ class Fleet:
         self.sql.exec("COMMIT")
         return number
 
+    def _source(self, table, column, columns, times, devices):
+        self.sql.exec(f"INSERT INTO {table} ({', '.join(f'`{c}`' for c in columns)}, {', '.join(times)}) VALUES"
+                      f" ({', '.join(literal(v) for v in columns.values())}{', UTC_TIMESTAMP(3)' * len(times)})")
+        number = self.sql.one("SELECT LAST_INSERT_ID()")
+        for device in devices or ():
+            self.sql.exec(f"INSERT INTO {column.removesuffix('_id')}_devices ({column}, device_id) VALUES ({number}, {device})")
+        return number
+
+    def sequence(self, name, steps=((0, "{{Hi|Hello}} {{name}}."),), devices=None, **columns):
+        """A sequence of (delay in seconds, text) steps; its messages may begin at once.  Returns its id."""
+        columns = {"user_id": self.user, "name": name, "start_after_s": 0, "all_devices": 0 if devices else 1, **columns}
+        self.sql.exec("START TRANSACTION")
+        number = self._source("sequences", "sequence_id", columns, ["created_at", "updated_at"], devices)
+        for i, (delay, text) in enumerate(steps):
+            self.sql.exec("INSERT INTO sequence_steps (sequence_id, position, delay_s, content) VALUES"
+                          f" ({number}, {i + 1}, {delay}, {literal(text)})")
+        self.sql.exec("COMMIT")
+        return number
+
+    def recurring(self, name, devices=None, content="{{Hi|Hello}} {{name}}, again.", **columns):
+        """A recurring message, by default each second from now on; returns its id."""
+        columns = {"user_id": self.user, "name": name, "content": content, "all_devices": 0 if devices else 1,
+                   "freq": "interval", "every": 1, "time_zone": "UTC", **columns}
+        times = ["created_at", "updated_at"] + [t for t in ("planned_after", "start_local") if t not in columns]
+        self.sql.exec("START TRANSACTION")
+        number = self._source("recurring_messages", "recurring_id", columns, times, devices)
+        self.sql.exec("COMMIT")
+        return number
+
     def statuses(self, campaign=None):
         where = f"WHERE campaign_id = {campaign}" if campaign else ""
         return {s: int(n) for s, n in
@@ -547,6 +576,9 @@ class Fleet:
         """Every campaign expanded and every row at its end (an unknown that waits for its policy is not)."""
         if self.sql.one("SELECT COUNT(*) FROM campaigns WHERE status IN ('scheduled', 'running') AND expanded_at IS NULL"):
             return False
+        if self.sql.one("SELECT (SELECT COUNT(*) FROM recurring_message_logs WHERE status = 'expanding')"
+                        " + (SELECT COUNT(*) FROM sequence_requests)"):
+            return False
         return self.sql.one("SELECT COUNT(*) FROM broadcast_messages WHERE status IN ('pending', 'processing', 'queued')"
                             " OR (status = 'unknown' AND decide_at IS NOT NULL)") == 0
 
@@ -555,8 +587,9 @@ class Fleet:
         wait_until(self.settled, seconds, lambda: f"all rows to be settled: {self.statuses()}", 0.1)
         wait_until(lambda: not witness.redis_leftovers(self.redis), min(seconds, 30),
                    lambda: f"Redis to be empty: {witness.redis_leftovers(self.redis)}", 0.1)
-        wait_until(lambda: self.sql.one("SELECT COUNT(*) FROM campaigns WHERE status = 'running'") == 0,
-                   min(seconds, 30), "the campaigns to finish", 0.1)
+        wait_until(lambda: self.sql.one("SELECT (SELECT COUNT(*) FROM campaigns WHERE status = 'running')"
+                                        " + (SELECT COUNT(*) FROM recurring_message_logs WHERE status = 'running')") == 0,
+                   min(seconds, 30), "the campaigns and runs to finish", 0.1)
 
     def ledger(self):
         files = [self.null_ledger] + ([self.stub.ledger] if self.stub else [])

@@ -121,6 +121,19 @@ class World:
         self.insert("sequence_devices", sequence_id=b["sequence"], device_id=a["device"])
         self.insert("recurring_devices", recurring_id=b["recurring"], device_id=a["device"])
         self.sql.exec(f"UPDATE sequences SET next_sequence_id = {a['sequence']} WHERE id = {b['sequence']}")
+        # What has ended at A's: a contact and a run, which a decision about B's rows must not open again.
+        self.sql.exec(f"UPDATE sequence_contacts SET status = 'finished', ended_at = {NOW}, recipient_phone = '60447' "
+                      f"WHERE user_id = {A}")
+        self.sql.exec(f"UPDATE recurring_message_logs SET status = 'finished', finished_at = {NOW} WHERE user_id = {A}")
+        for kind, more in (("sequence", {"sequence_id": a["sequence"], "recipient_phone": "60447", "device_id": a["device"]}),
+                           ("recurring", {"recurring_id": a["recurring"], "recipient_phone": "60446", "device_id": b["device"]})):
+            b["hidden", kind] = self.insert("broadcast_messages", job_id=f"bob-hidden-{kind}", user_id=B, kind=kind, gen=1,
+                                            scheduled_at=NOW, status="unknown", lead_id=a["leads"][0], **more)
+        self.sql.exec(f"UPDATE broadcast_messages m JOIN recurring_message_logs l ON l.recurring_id = m.recurring_id SET "
+                      f"m.occurrence_at = l.occurrence_at WHERE m.id = {b['hidden', 'recurring']}")
+        # And a lead of A's that its application has put onto B's device.
+        a["stray"] = self.insert("leads", user_id=A, device_id=b["device"], phone=a["phones"][8], name="kestrel stray",
+                                 niche="kestrel-niche", target_status="kestrel-stage", trigger="bob-go")
         for n, status in enumerate(STATES):
             b["messages"]["crossed", status] = self.insert(
                 "broadcast_messages", job_id=f"bob-crossed-{status}", user_id=B, device_id=a["device"], kind="campaign",
@@ -136,8 +149,7 @@ class World:
         """Copies of all final messages, as if they had been put away; ids from 1,000,000."""
         for table, changed in (("broadcast_messages", {"id": "id + 1000000", "job_id": "CONCAT(job_id, '-old')"}),
                                ("message_events", {"message_id": "message_id + 1000000"})):
-            names = [r[0] for r in self.sql.rows("SELECT column_name FROM information_schema.columns WHERE table_schema = "
-                                                 f"'paceline' AND table_name = '{table}' AND extra NOT LIKE '%GENERATED%'")]
+            names = self.columns(table)
             self.sql.exec(f"INSERT INTO {table}_archive ({', '.join(names)}, archived_at) SELECT "
                           f"{', '.join(changed.get(n, n) for n in names)}, {NOW} FROM {table}"
                           + (" WHERE status IN ('sent', 'failed', 'skipped', 'unknown')" if table == "broadcast_messages" else ""))
@@ -159,12 +171,13 @@ class World:
 
     # --- what is compared
 
+    def columns(self, table):
+        self.sql.rows(f"SELECT * FROM {table} LIMIT 0")
+        return self.sql.columns
+
     def tables(self):
-        found = self.sql.rows("SELECT t.table_name, (SELECT COUNT(*) FROM information_schema.columns c WHERE c.table_schema ="
-                              " t.table_schema AND c.table_name = t.table_name AND c.column_name = 'user_id') FROM"
-                              " information_schema.tables t WHERE t.table_schema = 'paceline' AND t.table_type = 'BASE TABLE'")
-        for name, owned in found:
-            if int(owned):
+        for (name,) in self.sql.rows("SHOW TABLES"):
+            if "user_id" in self.columns(name):
                 yield name, "user_id = {user}"
             elif name not in NOBODYS:
                 true(name in CHILDREN, f"no isolation rule for the table {name}: say in CHILDREN whose its rows are")
@@ -192,17 +205,23 @@ class World:
 
     # --- what is typed
 
-    def look(self, argv, refused=False, user="bob"):
-        code, out, err = self.fleet.ctl("--user", user, *argv, check=False)
+    def look(self, argv, refused=False, typed=()):
+        """typed: words of a file that is named."""
+        code, out, err = self.fleet.ctl("--user", "bob", *argv, check=False)
         self.seen += 1
         said = out + err
         # What B has typed may come back.
-        for word in sorted({w for a in argv for w in [a, a.split("=", 1)[-1], *a.split(",")] if w}, key=len, reverse=True):
+        for word in sorted({w for a in [*argv, *typed] for w in [a, a.split("=", 1)[-1], *a.split(",")] if w}, key=len, reverse=True):
             said = said.replace(word, "<>")
         leak = MARKS.search(said)
         true(not leak, f"`{' '.join(argv)}` shows {leak and leak.group()!r}:\n{out}{err}")
         true(code in (0, 1, 2), f"`{' '.join(argv)}` ended with {code}: {err}")
         true(not refused or code != 0, f"`{' '.join(argv)}` is not refused:\n{out}{err}")
+        return code
+
+    def does(self, *argv):
+        """On what is B's own it works: what is refused above is not refused for its spelling."""
+        true(self.look(list(argv)) == 0, f"`{' '.join(argv)}` is refused: {self.fleet.ctl('--user', 'bob', *argv, check=False)}")
 
     def refs(self, what):
         """What is A's, by name and by id."""
@@ -264,8 +283,10 @@ def _(w, verb):
 @case("device list", "campaign list", "sequence list", "recurring list", "unknown list")
 def _(w, verb):
     both(w, *verb.split())
+    w.does(*verb.split())
     if verb == "unknown list":
         each(w, "campaign", "unknown", "list", "--campaign", "@")
+        w.does("unknown", "list", "--campaign", "bob-draft")
 
 
 @case("device show", "device resume")
@@ -277,16 +298,18 @@ def _(w, verb):
 @case("device set")
 def _(w, verb):
     each(w, "device", "device", "set", "@", "--gap", "1s", "--sender-ref", "mine")
+    w.does("device", "set", "bob-dev", "--gap", "1s", "--sender-ref", "mine")
 
 
 @case("device pause")
 def _(w, verb):
     each(w, "device", "device", "pause", "@")
+    w.does("device", "pause", "bob-dev")
 
 
 @case("device add", turn=3)
 def _(w, verb):
-    both(w, "device", "add", "kestrel-dev", "--sender-ref", "x", "--gap", "2s")
+    w.does("device", "add", "kestrel-dev", "--sender-ref", "x", "--gap", "2s")
 
 
 @case("device import", turn=3)
@@ -306,14 +329,14 @@ def _(w, verb):
         errors = os.path.join(w.fleet.folder, "refused.csv")
         w.look(["leads", "import", rows, "--update", "--errors", errors, "--again"], refused=True)
         equal(0, w.sql.one(f"SELECT COUNT(*) FROM leads WHERE device_id = {w.a['device']} AND user_id = {B}"), "leads of B")
-    both(w, "leads", "import", path, "--device", "bob-dev", "--update")
+    w.does("leads", "import", path, "--device", "bob-dev", "--update")
 
 
 @case("campaign create", turn=2)
 def _(w, verb):
     each(w, "device", "campaign", "create", "mine", "--content", "x", "--devices", "@")
     each(w, "device", "campaign", "create", "mine", "--content", "x", "--devices", "bob-dev,@")
-    both(w, "campaign", "create", "kestrel-draft", "--content", "x", "--devices", "all")
+    w.does("campaign", "create", "kestrel-draft", "--content", "x", "--devices", "all")
     equal(0, w.sql.one("SELECT COUNT(*) FROM campaign_devices x JOIN campaigns c ON c.id = x.campaign_id WHERE c.user_id = 2 "
                        f"AND c.name = 'kestrel-draft' AND x.device_id IN ({w.a['device']}, {w.a['spare']})"), "A's devices")
 
@@ -345,8 +368,9 @@ def _(w, verb):
     each(w, "unknown", *verb.split(), own, "@")
     each(w, "unknown", *verb.split(), own, "@", "--dry-run")
     each(w, "campaign", *verb.split(), "--campaign", "@", "--all")
-    for kind in ("crossed", "crossed2"):
-        m = w.b["messages"][kind, "unknown"]
+    w.does(*verb.split(), str(w.b["messages"]["campaign", "unknown"]), "--dry-run")
+    for m in (w.b["messages"]["crossed", "unknown"], w.b["messages"]["crossed2", "unknown"], w.b["hidden", "sequence"],
+              w.b["hidden", "recurring"]):
         both(w, *verb.split(), str(m))
         w.sql.exec(f"UPDATE broadcast_messages SET status = 'unknown' WHERE id = {m}")
 
@@ -377,6 +401,7 @@ def _(w, verb):
 @case("sequence show", "sequence pause", "sequence resume", "sequence cancel")
 def _(w, verb):
     each(w, "sequence", *verb.split(), "@")
+    w.does(*verb.split(), "bob-seq")
     both(w, *verb.split(), "bob-seq")
     if verb == "sequence pause":
         each(w, "sequence", *verb.split(), "@", "--leave")
@@ -389,6 +414,11 @@ def _(w, verb):
     each(w, "sequence", *verb.split(), "@", w.a["phones"][0])
     each(w, "sequence", *verb.split(), "@", w.b["phones"][0])
     each(w, "phone", *verb.split(), "bob-seq", "@", refused=False)
+    if verb == "sequence enrol":
+        each(w, "sequence", "sequence", "enrol", "@", "--all")
+        each(w, "device", "sequence", "enrol", "bob-seq", "--all", "--device", "@")
+    w.does(*verb.split(), "bob-seq", w.b["phones"][2])
+    w.does(*verb.split(), "bob-seq", "--all")  # not the lead of A's that is on B's device
     equal(0, w.sql.one("SELECT COUNT(*) FROM sequence_requests x JOIN sequences s ON s.id = x.sequence_id JOIN leads l ON "
                        "l.id = x.lead_id WHERE s.user_id <> l.user_id"), "requests across users")
 
@@ -398,12 +428,13 @@ def _(w, verb):
     make = ["sequence", "create", "mine", "--step", "0s:x"]
     each(w, "device", *make, "--devices", "@")
     each(w, "sequence", *make, "--devices", "bob-dev", "--next", "@")
-    both(w, "sequence", "create", "kestrel-seq", "--step", "0s:x", "--devices", "all", "--trigger", "kestrel-go")
+    w.does("sequence", "create", "kestrel-seq", "--step", "0s:x", "--devices", "all", "--trigger", "kestrel-go")
+    w.does("sequence", "create", "tern", "--step", "0s:x", "--devices", "bob-dev", "--next", "bob-seq2")
     for name, devices, following in (("mine", ["kestrel-dev"], None), ("mine", ["bob-dev"], "kestrel-seq2")):
         d = {"name": name, "devices": devices, "steps": [{"content": "x", "delay": "0s"}]}
         if following:
             d["next"] = {"sequence": following, "after": "1d"}
-        w.look(["sequence", "create", "--file", w.file("seq.json", json.dumps(d))], refused=True)
+        w.look(["sequence", "create", "--file", w.file("seq.json", json.dumps(d))], True, devices + [following or ""])
 
 
 @case("recurring show", "recurring pause", "recurring resume", "recurring cancel", "recurring runs", "recurring next")
@@ -411,6 +442,7 @@ def _(w, verb):
     number = ["5"] if verb == "recurring next" else []
     each(w, "recurring", *verb.split(), "@", *number)
     each(w, "recurring", *verb.split(), "@")
+    w.does(*verb.split(), "bob-rule", *number)
     both(w, *verb.split(), "bob-rule")
     if verb == "recurring show":
         w.look(["recurring", "show", "bob-rule", "--definition"])
@@ -419,7 +451,14 @@ def _(w, verb):
 @case("recurring create", turn=2)
 def _(w, verb):
     each(w, "device", "recurring", "create", "mine", "--content", "x", "--freq", "daily", "--at", "09:00", "--devices", "@")
-    both(w, "recurring", "create", "kestrel-rule", "--content", "x", "--freq", "daily", "--at", "09:00", "--devices", "all")
+    w.does("recurring", "create", "kestrel-rule", "--content", "x", "--freq", "daily", "--at", "09:00", "--devices", "all")
+    make = ["recurring", "create", "mine", "--content", "x", "--freq", "daily", "--at", "09:00", "--contacts"]
+    path = w.file("contacts.csv", "phone,name\n60448000001,x\n")
+    each(w, "device", *make, path, "--device", "@")
+    for ref in w.refs("device"):
+        w.look(make + [w.file("contacts.csv", f"phone,name,device\n60448000001,x,{ref}\n")], True, [ref])
+    path = w.file("contacts.csv", "phone,name\n60448000001,x\n")
+    w.does(*make, path, "--device", "bob-dev")
 
 
 @case("archive status")

@@ -35,6 +35,7 @@ def live_through_everything(fleet):
     fleet.campaign("short", max_lateness_s=1)
     fleet.campaign("niche", niche="none")
     fleet.campaign("stopped")
+    other_sources(fleet)
     wait_until(lambda: len(fleet.ledger()) > 100, 20, "sends")
     fleet.ctl("campaign", "pause", "stopped")
     fleet.ctl("device", "pause", "d1-3")
@@ -47,8 +48,30 @@ def live_through_everything(fleet):
     fleet.spawn("worker", "worker3")
     wait_until(lambda: len(fleet.ledger()) > 500, 20, "sends")
     fleet.ctl("campaign", "cancel", "stopped")
+    fleet.sql.exec("UPDATE sequences SET status = 'cancelled' WHERE name = 'third'")
+    fleet.sql.exec("UPDATE recurring_messages SET status = IF(name = 'contacts', 'cancelled', 'finished')")
     fleet.drain(90)
+    fleet.sql.exec("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3)")
+    wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE check_at IS NOT NULL") == 0, 20, "contacts counted")
     fleet.check(order=False)
+
+
+def other_sources(fleet):
+    """Sequences by trigger and by request, recurring messages to leads and to contacts, rows of an application."""
+    second = fleet.sequence("second", [(0, "c")])
+    first = fleet.sequence("first", [(0, "a"), (1, "b")], trigger="go", next_sequence_id=second, next_after_s=1)
+    third = fleet.sequence("third", [(0, "d"), (3600, "e")], devices=[1, 2], on_unknown="resend")
+    fleet.sql.exec("UPDATE leads SET `trigger` = 'go' WHERE id % 7 = 0")
+    fleet.sql.exec(f"INSERT INTO sequence_requests (sequence_id, lead_id, created_at) SELECT {third}, id, UTC_TIMESTAMP(3)"
+                   " FROM leads WHERE device_id < 4")
+    fleet.recurring("leads", niche="", every=2, delay="adaptive")
+    contacts = fleet.recurring("contacts", audience="contacts", every=3)
+    fleet.sql.exec(f"INSERT INTO recurring_contacts (recurring_id, device_id, phone) SELECT {contacts}, device_id, phone FROM"
+                   " leads WHERE id % 20 = 0")
+    fleet.sql.exec("INSERT INTO broadcast_messages (job_id, user_id, device_id, kind, recipient_phone, content, scheduled_at,"
+                   " created_at, updated_at) SELECT CONCAT('direct-', id), user_id, device_id, 'direct', phone, 'x',"
+                   " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM leads WHERE id % 30 = 0")
+    wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE sequence_id = %d" % first) > 0, 20, "enrolment")
 
 
 def ask_everything(fleet):
@@ -99,6 +122,28 @@ def fill(sql, mixture):
                  " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_5000")
         sql.exec("INSERT INTO campaign_devices SELECT c.id, d.id FROM (SELECT id FROM campaigns WHERE user_id = 2 LIMIT 50) c"
                  " JOIN (SELECT id FROM devices WHERE user_id = 2 LIMIT 1000) d")
+        sql.exec("UPDATE leads SET `trigger` = ELT(1 + id % 3, 'go', 'come', ''), trigger_seen = IF(id % 6 < 3, `trigger`, '') WHERE user_id = 2")
+        sql.exec("INSERT INTO sequences (user_id, name, status, `trigger`, created_at, updated_at) SELECT 2, CONCAT('large-', seq),"
+                 " ELT(1 + seq % 40, 'paused', 'active', 'active', 'cancelled', 'active'), CONCAT('t', seq), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_30000 WHERE seq % 40 < 5")
+        sql.exec("UPDATE sequences SET finished_at = UTC_TIMESTAMP(3) - INTERVAL 9 DAY WHERE user_id = 2 AND status = 'cancelled'")
+        sql.exec("INSERT INTO sequence_steps (sequence_id, position, content) SELECT 1000 + seq % 5000, seq DIV 5000, 'x' FROM seq_1_to_30000")
+        sql.exec("INSERT INTO sequence_requests (sequence_id, lead_id, created_at) SELECT 1000000 + seq % 50, seq, UTC_TIMESTAMP(3)"
+                 f" FROM seq_1_to_{ROWS // 10}")
+        sql.exec("INSERT INTO sequence_contacts (sequence_id, user_id, device_id, lead_id, recipient_phone, entry_sequence_id, status,"
+                 " enrolled_at, last_at, check_at) SELECT 1000 + seq % 100, 2, 1000 + seq % 5000, seq, CONCAT('77', seq), 1, ELT(1 + seq % 4,"
+                 " 'active', 'finished', 'finished', 'left'), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), IF(seq % 4, NULL, UTC_TIMESTAMP(3) +"
+                 f" INTERVAL seq SECOND) FROM seq_1_to_{ROWS}")
+        sql.exec("INSERT INTO recurring_messages (user_id, name, status, content, freq, start_local, planned_after, next_run_at, created_at,"
+                 " updated_at) SELECT 2, CONCAT('large-', seq), ELT(1 + seq % 3, 'active', 'finished', 'cancelled'), '', 'daily', UTC_TIMESTAMP(),"
+                 " UTC_TIMESTAMP(), UTC_TIMESTAMP() + INTERVAL 10 + seq HOUR, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_5000")
+        sql.exec("UPDATE recurring_messages SET finished_at = UTC_TIMESTAMP(3) - INTERVAL 9 DAY WHERE user_id = 2 AND status <> 'active'")
+        sql.exec("UPDATE recurring_messages SET updated_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY WHERE user_id = 2")
+        sql.exec("UPDATE sequences SET updated_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY WHERE user_id = 2")
+        sql.exec("INSERT INTO recurring_contacts (recurring_id, device_id, phone) SELECT 1000 + seq % 500, 1000 + seq % 5000,"
+                 f" CONCAT('77', seq) FROM seq_1_to_{ROWS}")
+        sql.exec("INSERT INTO recurring_message_logs (recurring_id, user_id, occurrence_at, status, started_at, finished_at) SELECT"
+                 " 1000 + seq % 500, 2, UTC_TIMESTAMP(3) - INTERVAL seq MINUTE, 'finished', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)"
+                 f" FROM seq_1_to_{ROWS}")
         sql.exec("INSERT INTO message_events (message_id, gen, token, event, happened_at)"
                  f" SELECT 1000000 + seq, 1, 1, 'sent', UTC_TIMESTAMP(3) FROM seq_1_to_{ROWS}")
     # Devices and campaigns have some hundred rows each, as an audience has.
@@ -109,9 +154,14 @@ def fill(sql, mixture):
              " UTC_TIMESTAMP(3) - INTERVAL s.seq % 900 SECOND, UTC_TIMESTAMP(3) - INTERVAL s.seq % 900 SECOND,"
              " IF(s.seq % 3, NULL, UTC_TIMESTAMP(3) + INTERVAL s.seq % 900 SECOND), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)"
              f" FROM seq_1_to_{ROWS} s")
+    sql.exec("UPDATE broadcast_messages SET kind = 'sequence', sequence_id = 1000 + id % 100, sequence_stepid = id, campaign_id = NULL"
+             " WHERE user_id = 2 AND id % 4 = 0")
+    sql.exec("UPDATE broadcast_messages SET kind = 'recurring', recurring_id = 1000 + id % 500, occurrence_at = scheduled_at, campaign_id = NULL"
+             " WHERE user_id = 2 AND id % 4 = 1")
     sql.exec("UPDATE broadcast_messages SET decide_at = UTC_TIMESTAMP(3) + INTERVAL id % 900 SECOND WHERE status = 'unknown'"
              " AND user_id = 2 AND id % 2")
-    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs")
+    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, sequences,"
+              " sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts, recurring_message_logs")
 
 
 def explain(sql, statement):

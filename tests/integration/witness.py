@@ -144,6 +144,21 @@ def audience(fleet):
         " AND (c.target_status = '' OR c.target_status = l.target_status) GROUP BY c.id")}
 
 
+def check_sources(fleet, problems):
+    """Every contact has the rows that it was enrolled with, every run those that its log counts."""
+    wrong = fleet.sql.rows(
+        "SELECT n.sequence_id, n.device_id, n.rotation, n.total, COUNT(m.id) FROM sequence_contacts n LEFT JOIN"
+        " broadcast_messages m ON m.recipient_phone = n.recipient_phone AND m.sequence_id = n.sequence_id AND"
+        " m.device_id = n.device_id AND m.rotation = n.rotation GROUP BY n.id HAVING COUNT(m.id) <> n.total")
+    problems += [f"a contact of sequence {s} on device {d} (rotation {r}) has {have} rows for {want} steps"
+                 for s, d, r, want, have in wrong]
+    wrong = fleet.sql.rows(
+        "SELECT g.recurring_id, g.occurrence_at, g.total, COUNT(m.id) FROM recurring_message_logs g LEFT JOIN"
+        " broadcast_messages m ON m.recurring_id = g.recurring_id AND m.occurrence_at = g.occurrence_at"
+        " WHERE g.status <> 'expanding' GROUP BY g.id HAVING COUNT(m.id) <> g.total")
+    problems += [f"rule {r}'s run of {at} has {have} rows, and counts {want}" for r, at, want, have in wrong]
+
+
 def overlaps(lines, lateness_us):
     """Pairs of one device's requests that were under way together although the first was answered late."""
     bad, last = [], {}
@@ -228,8 +243,9 @@ def check(fleet, order=True, drained=True, late_ms=None, gaps=None, complete=Tru
     problems = []
     rows = fleet.sql.dicts(
         "SELECT m.id, m.job_id, m.campaign_id, m.device_id, m.status, m.gen, m.attempt, m.deferrals, m.unknowns,"
-        " COALESCE(m.error_class, '') error_class, c.on_unknown FROM broadcast_messages m"
-        " JOIN campaigns c ON c.id = m.campaign_id")
+        " COALESCE(m.error_class, '') error_class, COALESCE(c.on_unknown, s.on_unknown, r.on_unknown, 'hold') on_unknown"
+        " FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id"
+        " LEFT JOIN sequences s ON s.id = m.sequence_id LEFT JOIN recurring_messages r ON r.id = m.recurring_id")
     lines = fleet.ledger()
     by_job, duplicates, lost = judge(rows, lines, problems)
     statuses = Counter(r["status"] for r in rows)
@@ -239,6 +255,7 @@ def check(fleet, order=True, drained=True, late_ms=None, gaps=None, complete=Tru
             if have[campaign] != n:
                 lost += max(0, n - have[campaign])
                 problems.append(f"campaign {campaign} has {have[campaign]} rows for {n} leads")
+        check_sources(fleet, problems)
     if drained:
         for status in ("pending", "processing", "queued"):
             if statuses[status]:
@@ -250,7 +267,7 @@ def check(fleet, order=True, drained=True, late_ms=None, gaps=None, complete=Tru
             fleet.sql.rows("SELECT id, min_gap_ms, max_gap_ms FROM devices WHERE max_in_flight = 1")}
     serial = [l for l in lines if l.device in pace]
     if order and not os.environ.get("T_NO_ORDER"):
-        check_order([r for r in rows if int(r["device_id"]) in pace], by_job, problems)
+        check_order([r for r in rows if int(r["device_id"]) in pace and r["campaign_id"]], by_job, problems)
     if late_ms:
         # A request whose worker died is nobody's any more, however long the provider ponders it.
         abandoned = {r["job_id"] for r in rows if int(r["unknowns"])}

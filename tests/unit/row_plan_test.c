@@ -1,4 +1,4 @@
-#include "producer/campaign_plan.h"
+#include "producer/row_plan.h"
 #include "shared/job.h"
 #include "tests/harness/t.h"
 
@@ -10,7 +10,7 @@
  * INSERT .. (columns) VALUES (value, ...),(...): each value as a string, an undone literal or the
  * text as it stands.  It fails the test on anything that a server would read differently. */
 
-enum { COLUMNS = 12, VALUE_MAX = 1024 };
+enum { COLUMNS = 17, VALUE_MAX = 1024 };
 
 struct value {
     bool quoted;
@@ -104,9 +104,19 @@ static const char *
 read_head(const char *p)
 {
     return expect(p, "INSERT IGNORE INTO broadcast_messages (job_id, user_id, device_id, kind, "
-                     "campaign_id, lead_id, recipient_phone, recipient_name, scheduled_at, "
+                     "campaign_id, sequence_id, sequence_stepid, rotation, recurring_id, "
+                     "occurrence_at, lead_id, recipient_phone, recipient_name, scheduled_at, "
                      "expires_at, created_at, updated_at) VALUES ");
 }
+
+struct campaign {
+    uint64_t id, user;
+    int64_t max_lateness_s;
+};
+struct audience_lead {
+    uint64_t id, device;
+    const char *phone, *name;
+};
 
 /* --- what a row must say ---------------------------------------------------------------------- */
 
@@ -145,13 +155,32 @@ check_row(const struct campaign *c, const struct audience_lead *l, const struct 
     check_number(l->device, &r->value[2]);
     check_quoted("campaign", &r->value[3]);
     check_number(c->id, &r->value[4]);
-    check_number(l->id, &r->value[5]);
-    check_quoted(l->phone, &r->value[6]);
-    check_quoted(l->name, &r->value[7]);
-    check_plain("UTC_TIMESTAMP(3)", &r->value[8]);
-    check_plain(expiry, &r->value[9]);
-    check_plain("UTC_TIMESTAMP(3)", &r->value[10]);
-    check_plain("UTC_TIMESTAMP(3)", &r->value[11]);
+    check_plain("NULL", &r->value[5]);
+    check_plain("NULL", &r->value[6]);
+    check_plain("0", &r->value[7]);
+    check_plain("NULL", &r->value[8]);
+    check_plain("NULL", &r->value[9]);
+    check_number(l->id, &r->value[10]);
+    check_quoted(l->phone, &r->value[11]);
+    check_quoted(l->name, &r->value[12]);
+    check_plain("UTC_TIMESTAMP(3)", &r->value[13]);
+    check_plain(expiry, &r->value[14]);
+    check_plain("UTC_TIMESTAMP(3)", &r->value[15]);
+    check_plain("UTC_TIMESTAMP(3)", &r->value[16]);
+}
+
+static void
+add_row(struct sql *q, const struct campaign *c, const struct audience_lead *l, bool first)
+{
+    const struct message_row m = {.kind = SOURCE_CAMPAIGN,
+                                  .source = c->id,
+                                  .user = c->user,
+                                  .device = l->device,
+                                  .lead = l->id,
+                                  .phone = l->phone,
+                                  .name = l->name,
+                                  .max_lateness_s = c->max_lateness_s};
+    row_plan_add(q, &m, first);
 }
 
 static void
@@ -160,9 +189,9 @@ check_statement(const struct campaign *c, const struct audience_lead *leads, siz
     struct sql q = {0};
     struct row *row = malloc(sizeof *row);
     CHECK(row != NULL);
-    campaign_plan_begin(&q);
+    row_plan_begin(&q);
     for (size_t i = 0; i < n; i++) {
-        campaign_plan_row(&q, c, &leads[i], i == 0);
+        add_row(&q, c, &leads[i], i == 0);
     }
     CHECK_INT(strlen(q.text.data), q.text.len);
     const char *p = read_head(q.text.data);
@@ -243,8 +272,8 @@ TEST(random_bytes_stay_text)
             text[k][n] = '\0';
         }
         const struct campaign c = {t_random(), t_random(), (int64_t)(t_random() % 3)};
-        const struct audience_lead l[] = {{t_random(), t_random(), text[0], text[1]},
-                                          {t_random(), t_random(), text[1], text[0]}};
+        const struct audience_lead l[] = {{1 + t_random() / 2, t_random(), text[0], text[1]},
+                                          {1 + t_random() / 2, t_random(), text[1], text[0]}};
         check_statement(&c, l, 2);
     }
 }
@@ -270,9 +299,9 @@ TEST(a_statement_is_begun_anew)
 {
     struct sql q = {0};
     const struct audience_lead l = {5, 17, "60123456789", "A"};
-    campaign_plan_begin(&q);
-    campaign_plan_row(&q, &plain, &l, true);
-    campaign_plan_begin(&q);
+    row_plan_begin(&q);
+    add_row(&q, &plain, &l, true);
+    row_plan_begin(&q);
     CHECK_STR("", read_head(q.text.data));
     sql_done(&q);
 }
@@ -301,10 +330,91 @@ TEST(a_message_has_one_id)
     CHECK(strlen(job_id_campaign(UINT64_MAX, UINT64_MAX, "60123456789", 9, b)) < JOB_ID_SIZE);
 }
 
-TEST(a_campaign_is_a_source)
+TEST(every_source_has_its_word)
 {
-    char out[24];
-    CHECK_STR("c42", campaign_source(42, out));
-    CHECK(campaign_source(1, out) == out);
-    CHECK_STR("c18446744073709551615", campaign_source(UINT64_MAX, out));
+    char out[SOURCE_WORD_SIZE];
+    CHECK_STR("c42", source_word(SOURCE_CAMPAIGN, 42, out));
+    CHECK(source_word(SOURCE_CAMPAIGN, 1, out) == out);
+    CHECK_STR("s7", source_word(SOURCE_SEQUENCE, 7, out));
+    CHECK_STR("d1", source_word(SOURCE_DIRECT, 1, out));
+    CHECK_STR("r18446744073709551615", source_word(SOURCE_RECURRING, UINT64_MAX, out));
+    for (int k = 0; k < SOURCE_KINDS; k++) {
+        CHECK_INT(k, source_kind_parse(sources[k].kind));
+    }
+    CHECK_INT(SOURCE_DIRECT, source_kind_parse("?"));
+}
+
+TEST(a_step_is_due_behind_its_enrolment_and_late_behind_that)
+{
+    char id[JOB_ID_SIZE];
+    struct sql q = {0}, want = {0};
+    const struct message_row m = {.kind = SOURCE_SEQUENCE,
+                                  .source = 7,
+                                  .step = 70,
+                                  .rotation = 2,
+                                  .user = 1,
+                                  .device = 17,
+                                  .lead = 5,
+                                  .phone = "60123456789",
+                                  .name = "A",
+                                  .from = "2026-11-26 10:00:00.250",
+                                  .after_s = 300,
+                                  .max_lateness_s = 60};
+    row_plan_begin(&q);
+    row_plan_add(&q, &m, true);
+    sql_addf(&want,
+             "(%s,1,17,'sequence',NULL,7,70,2,NULL,NULL,5,'60123456789','A','2026-11-26 "
+             "10:00:00.250' + INTERVAL 300 SECOND,'2026-11-26 10:00:00.250' + INTERVAL 360 "
+             "SECOND,UTC_TIMESTAMP(3),UTC_TIMESTAMP(3))",
+             job_id_step(70, 17, "60123456789", 2, id));
+    CHECK_STR(want.text.data, read_head(q.text.data));
+    CHECK(strncmp(id, "s70-d17-", 8) == 0 && strcmp(id + strlen(id) - 3, "-r2") == 0);
+    sql_done(&q);
+    sql_done(&want);
+}
+
+/* One message an occurrence and recipient, whichever device has the contact. */
+TEST(an_occurrence_is_named_by_its_nominal_instant)
+{
+    char id[JOB_ID_SIZE];
+    struct sql q = {0}, want = {0};
+    const struct message_row m = {.kind = SOURCE_RECURRING,
+                                  .source = 3,
+                                  .occurrence_s = 1763805600,
+                                  .user = 1,
+                                  .device = 17,
+                                  .phone = "120363041234567890@g.us",
+                                  .name = ""};
+    row_plan_begin(&q);
+    row_plan_add(&q, &m, true);
+    sql_addf(&want,
+             "(%s,1,17,'recurring',NULL,NULL,NULL,0,3,'1970-01-01' + INTERVAL 1763805600 "
+             "SECOND,NULL,%s,'',UTC_TIMESTAMP(3),NULL,UTC_TIMESTAMP(3),UTC_TIMESTAMP(3))",
+             job_id_occurrence(3, 1763805600, m.phone, id), m.phone);
+    CHECK_STR(want.text.data, read_head(q.text.data));
+    CHECK(strncmp(id, "r3-t1763805600-", 15) == 0);
+    sql_done(&q);
+    sql_done(&want);
+}
+
+TEST(ids_from_outside_are_checked)
+{
+    static const char *const good[] = {"a", "order-17", "A.b_c:d#e-9"};
+    static const char *const bad[] = {
+        "",
+        " ",
+        "a b",
+        "a/b",
+        "a\n",
+        "{p07}",
+        "\xc3\xa9",
+        "*",
+        "0123456789012345678901234567890123456789012345678901234567890"
+        "12345"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        CHECK(job_id_is_good(good[i]));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK(!job_id_is_good(bad[i]));
+    }
 }
