@@ -54,15 +54,15 @@ query_list(struct ctl *c, enum source_kind kind, uint64_t source, int64_t limit,
     struct sql q = {0};
     sql_addf(
         &q,
-        "SELECT m.id, m.kind, COALESCE(c.name, s.name, r.name), d.name, m.recipient_phone, 1000 * "
+        "SELECT m.id, m.kind, CASE m.user_id WHEN c.user_id THEN c.name WHEN s.user_id THEN s.name "
+        "WHEN r.user_id THEN r.name END, d.name, m.recipient_phone, 1000 * "
         "TIMESTAMPDIFF(SECOND, "
         "m.updated_at, "
         "UTC_TIMESTAMP(3)), m.attempt, m.error_class, m.error_message, m.decide_at, m.job_id, "
         "m.unknowns "
         "FROM devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.status = 'unknown' "
-        "LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = m.user_id LEFT JOIN "
-        "sequences s ON s.id = m.sequence_id AND s.user_id = m.user_id LEFT JOIN "
-        "recurring_messages r ON r.id = m.recurring_id AND r.user_id = m.user_id "
+        "LEFT JOIN campaigns c ON c.id = m.campaign_id LEFT JOIN sequences s ON s.id = "
+        "m.sequence_id LEFT JOIN recurring_messages r ON r.id = m.recurring_id "
         "WHERE d.user_id = %" PRIu64 " AND m.user_id = %" PRIu64,
         c->user_id, c->user_id);
     if (source) {
