@@ -3,6 +3,7 @@
  * it counts. */
 #include "ctl/audit.h"
 #include "ctl/command.h"
+#include "shared/archive.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -143,11 +144,15 @@ check_again(struct walk *w, int64_t *proven, struct err *e)
     if (!w->again.text.len) {
         return true;
     }
-    sql_text(&q, "SELECT x.message_id, COUNT(*), m.unknowns FROM message_events x JOIN "
-                 "broadcast_messages m ON "
-                 "m.id = x.message_id WHERE x.event = 'sent' AND x.message_id IN (");
+    sql_text(&q, "SELECT x.message_id, COUNT(*), COALESCE((SELECT unknowns FROM broadcast_messages "
+                 "WHERE id = x.message_id), (SELECT unknowns FROM broadcast_messages_archive WHERE "
+                 "id = x.message_id)) FROM (SELECT message_id, gen, token FROM message_events "
+                 "WHERE event = 'sent' AND message_id IN (");
     buf_add(&q.text, w->again.text.data, w->again.text.len);
-    sql_text(&q, ") GROUP BY x.message_id, m.unknowns HAVING COUNT(*) > 1");
+    sql_text(&q, ") UNION SELECT message_id, gen, token FROM message_events_archive WHERE event = "
+                 "'sent' AND message_id IN (");
+    buf_add(&q.text, w->again.text.data, w->again.text.len);
+    sql_text(&q, ")) AS x GROUP BY x.message_id HAVING COUNT(*) > 1");
     bool ok = store_query(w->a->c->store, &q, &r, e);
     while (ok && rows_next(&r)) {
         if (rows_int(&r, 2) > 0) {
@@ -163,19 +168,36 @@ check_again(struct walk *w, int64_t *proven, struct err *e)
     return ok;
 }
 
+/* The next rows of one table, in the order of the walk. */
+static void
+add_walk(struct sql *q, const struct walk *w, const char *head)
+{
+    sql_text(q, head);
+    sql_addf(q,
+             "campaign_id = %" PRIu64
+             " AND (recipient_phone > %s OR (recipient_phone = %s AND device_id > %" PRIu64
+             ")) ORDER BY recipient_phone, device_id LIMIT %d)",
+             w->campaign, w->phone, w->phone, w->device, BATCH);
+}
+
 static bool
 walk_campaign(struct walk *w, int64_t *proven, struct err *e)
 {
+    struct sql q = {0};
     struct rows r;
     for (uint64_t n = BATCH; n == BATCH;) {
-        if (!store_queryf(
-                w->a->c->store, &r, e,
-                "SELECT recipient_phone, device_id, id, status, unknowns, attempt FROM "
-                "broadcast_messages "
-                "FORCE INDEX (messages_campaign_recipient) WHERE campaign_id = %" PRIu64
-                " AND (recipient_phone > %s OR (recipient_phone = %s AND device_id > %" PRIu64
-                ")) ORDER BY recipient_phone, device_id LIMIT %d",
-                w->campaign, w->phone, w->phone, w->device, BATCH)) {
+        sql_clear(&q);
+        add_walk(&q, w,
+                 "(SELECT recipient_phone, device_id, id, status, unknowns, attempt FROM "
+                 "broadcast_messages FORCE INDEX (messages_campaign_recipient) WHERE ");
+        add_walk(&q, w,
+                 " UNION ALL (SELECT recipient_phone, device_id, id, status, unknowns, "
+                 "attempt FROM broadcast_messages_archive FORCE INDEX "
+                 "(archive_campaign_recipient) WHERE ");
+        sql_addf(&q, " ORDER BY 1, 2 LIMIT %d", BATCH);
+        bool ok = store_query(w->a->c->store, &q, &r, e);
+        sql_done(&q);
+        if (!ok) {
             return false;
         }
         n = r.count;
@@ -213,12 +235,37 @@ check_key(struct audit *a, struct err *e)
     return true;
 }
 
+/* A message that was made again while the first one is in the archive. */
+static bool
+find_twins(struct audit *a, struct err *e)
+{
+    struct archive_choice all = {.user_id = a->c->user_id};
+    struct archive *archive = NULL;
+    struct archive_seen seen = {0};
+    int64_t looked = 0;
+    bool ok = archive_open_restore(a->c->store, &all, &archive, e);
+    while (ok && !seen.done) {
+        ok = archive_step(archive, true, &seen, e);
+        looked += (int64_t)seen.looked;
+        for (size_t i = 0; ok && i < seen.n_twins; i++) {
+            audit_found(a, "made-again", seen.twins[i],
+                        "it is in the archive, and a message of the same job id is in "
+                        "broadcast_messages; see: paceline message trace");
+        }
+    }
+    archive_close(archive);
+    if (looked) {
+        audit_fact(a, "archived messages", looked);
+    }
+    return ok;
+}
+
 static bool
 duplicates(struct audit *a, struct err *e)
 {
     struct rows r;
     int64_t rows = 0, resent = 0, proven = 0;
-    if (!check_key(a, e) ||
+    if (!check_key(a, e) || !find_twins(a, e) ||
         !store_queryf(a->c->store, &r, e,
                       "SELECT id, name FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
                       a->c->user_id)) {
@@ -340,7 +387,7 @@ audit_stuck(struct ctl *c, const struct args *a)
 /* --- conservation --------------------------------------------------------------------- */
 
 static bool
-count_campaign(struct audit *a, uint64_t campaign, int64_t counts[7], struct err *e)
+count_campaign(struct audit *a, uint64_t campaign, int64_t counts[8], struct err *e)
 {
     struct rows r;
     if (!store_queryf(
@@ -348,17 +395,21 @@ count_campaign(struct audit *a, uint64_t campaign, int64_t counts[7], struct err
             "SELECT c.name, c.total, COUNT(m.id), SUM(m.status = 'pending'), SUM(m.status = "
             "'processing'), "
             "SUM(m.status = 'queued'), SUM(m.status = 'sent'), SUM(m.status = 'failed'), "
-            "SUM(m.status = 'skipped'), SUM(m.status = 'unknown') FROM campaigns c LEFT JOIN "
+            "SUM(m.status = 'skipped'), SUM(m.status = 'unknown'), (SELECT COUNT(*) FROM "
+            "broadcast_messages_archive a WHERE a.campaign_id = c.id) FROM campaigns c LEFT JOIN "
             "broadcast_messages m ON m.campaign_id = c.id WHERE c.id = %" PRIu64 " GROUP BY c.id",
             campaign)) {
         return false;
     }
     if (rows_next(&r)) {
-        if (rows_int(&r, 1) != rows_int(&r, 2)) {
-            audit_found(a, "total", 0, "campaign %.100s: it has %s messages, and %s rows are there",
-                        rows_str(&r, 0), rows_str(&r, 1), rows_str(&r, 2));
+        if (rows_int(&r, 1) != rows_int(&r, 2) + rows_int(&r, 10)) {
+            audit_found(
+                a, "total", 0,
+                "campaign %.100s: it has %s messages, and %s rows are there, %s more in the "
+                "archive",
+                rows_str(&r, 0), rows_str(&r, 1), rows_str(&r, 2), rows_str(&r, 10));
         }
-        for (unsigned i = 0; i < 7; i++) {
+        for (unsigned i = 0; i < 8; i++) {
             counts[i] += rows_int(&r, 3 + i);
         }
     }
@@ -369,9 +420,9 @@ count_campaign(struct audit *a, uint64_t campaign, int64_t counts[7], struct err
 static bool
 count_rows(struct audit *a, struct err *e)
 {
-    static const char *const names[] = {"pending", "processing", "queued", "sent",
-                                        "failed",  "skipped",    "unknown"};
-    int64_t counts[7] = {0};
+    static const char *const names[] = {"pending", "processing", "queued",  "sent",
+                                        "failed",  "skipped",    "unknown", "archived"};
+    int64_t counts[8] = {0};
     struct rows r;
     if (!store_queryf(a->c->store, &r, e,
                       "SELECT id FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
@@ -383,7 +434,7 @@ count_rows(struct audit *a, struct err *e)
         ok = count_campaign(a, rows_uint(&r, 0), counts, e);
     }
     rows_done(&r);
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < 8; i++) {
         audit_fact(a, names[i], counts[i]);
     }
     return ok;

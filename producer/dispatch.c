@@ -125,6 +125,7 @@ feed(struct pass *x, int64_t ms)
             t->room =
                 plan_room(x->p->s->window, c->devices[i].known, c->devices[i].paused, !c->failed);
             t->idle = c->devices[i].known == 0;
+            t->full = c->devices[i].known >= x->p->s->window;
         }
         free(c);
     }
@@ -142,7 +143,9 @@ order_by_room(struct pass *x)
             x->targets[x->n_targets++] = x->targets[i];
             x->targets[i] = t;
         } else {
-            dispatch_rest(x->p, x->targets[i].device, FULL_REST_MS);
+            /* Not full: another producer is at it just now, or its partition is closed. */
+            dispatch_rest(x->p, x->targets[i].device,
+                          x->targets[i].full ? FULL_REST_MS : x->p->s->poll_min);
         }
     }
 }
@@ -186,7 +189,8 @@ claim_all(struct pass *x, struct err *e)
         }
         ok = claim_and_push(x, t, n, paused.data ? paused.data : "", e);
         for (size_t i = 0; ok && i < n; i++) {
-            if (t[i].claimed == 0) {
+            /* Due rows that cannot be claimed, of a paused campaign, would be found again at once. */
+            if (x->swept && t[i].claimed == 0) {
                 dispatch_rest(x->p, t[i].device, EMPTY_REST_MS);
             }
         }
@@ -221,9 +225,10 @@ note_lag(struct pass *x)
 }
 
 static bool
-dispatch(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jobs, struct err *e)
+dispatch(struct producer *p, const uint64_t *devices, size_t n, bool swept, uint64_t *ret_jobs,
+         struct err *e)
 {
-    struct pass x = {.p = p};
+    struct pass x = {.p = p, .swept = swept};
     if (n == 0) {
         return true;
     }
@@ -245,12 +250,12 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jo
 }
 
 static bool
-dispatch_list(struct producer *p, const uint64_t *devices, size_t n, uint64_t *ret_jobs,
-              struct err *e)
+dispatch_list(struct producer *p, const uint64_t *devices, size_t n, bool swept,
+              uint64_t *ret_jobs, struct err *e)
 {
     for (size_t at = 0; at < n && !program_stopping; at += DEVICES_A_PASS) {
-        if (!dispatch(p, devices + at, n - at < DEVICES_A_PASS ? n - at : DEVICES_A_PASS, ret_jobs,
-                      e)) {
+        if (!dispatch(p, devices + at, n - at < DEVICES_A_PASS ? n - at : DEVICES_A_PASS, swept,
+                      ret_jobs, e)) {
             return false;
         }
     }
@@ -274,7 +279,7 @@ dispatch_hungry(struct producer *p, uint64_t *ret_jobs, struct err *e)
         memcpy(devices + n, h[i].devices, h[i].n * sizeof *devices);
         n += h[i].n;
     }
-    bool ok = dispatch_list(p, devices, n, ret_jobs, e);
+    bool ok = dispatch_list(p, devices, n, false, ret_jobs, e);
     free(devices);
     free(h);
     return ok;
@@ -302,7 +307,7 @@ dispatch_sweep(struct producer *p, bool all, uint64_t *ret_jobs, struct err *e)
         }
     }
     rows_done(&r);
-    bool ok = dispatch_list(p, devices, n, ret_jobs, e);
+    bool ok = dispatch_list(p, devices, n, true, ret_jobs, e);
     free(devices);
     return ok;
 }

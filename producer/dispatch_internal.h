@@ -17,6 +17,7 @@
 struct target {
     uint64_t device, user;
     int64_t room;
+    bool full; /* of jobs */
     bool idle; /* Redis knew nothing of it: what is due goes out as soon as it is dispatched */
     struct device_pace pace;
     char *sender, *sender_ref;
@@ -49,6 +50,7 @@ struct pass {
     size_t n_refused;
     char token[64];
     bool skip_locked;
+    bool swept; /* found by their due rows, not by what Redis lacks */
     struct sql ids; /* "1,2,3" of the claim in hand */
     int64_t
         *lags_ms; /* of the first message of each device that was idle: how late it was claimed */

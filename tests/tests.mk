@@ -37,7 +37,14 @@ layers: all
 scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@python3 tests/scenario/$*.py
-.PHONY: deps demo test layers scenario-throughput scenario-pacing scenario-outage
+bench-sources: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@python3 tests/bench/sources.py
+	@SQL_ROWS=10000000 T_VERBOSE=1 python3 tests/integration/sql_test.py
+show-clocks: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@T_VERBOSE=1 python3 tests/integration/clock_test.py
+.PHONY: deps demo test layers scenario-throughput scenario-pacing scenario-outage bench-sources show-clocks
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The demo: a whole campaign on this machine, with a worker that is killed on the way.
+"""The demo: a campaign, a sequence that leads to another, and a recurring message, all in one fleet on this machine,
+with a worker that is killed on the way.
 
     make demo            runs it, and leaves nothing running
     make demo KEEP=1     keeps it up afterwards, to look around; Ctrl-C ends it
 
 Everything lives on unix sockets in ./run: a private MariaDB and Redis, a provider that keeps a ledger of every
-request, producer, two workers, reaper.  No system service is touched, no network is used.  Exit status 1 if the
+request, producer, two workers, reaper.  The database's clock runs an hour a second, for it alone decides what is due:
+days of the sequence and of the recurring message pass in half a minute, while Redis paces in real time.  No system service is touched, no network is used.  Exit status 1 if the
 ledger, MySQL and Redis do not agree in the end."""
 import fcntl
 import os
@@ -20,8 +22,9 @@ sys.path[:0] = [os.path.join(ROOT, "tests", "integration"), os.path.dirname(os.p
 
 import leads  # noqa: E402  (the path comes first)
 import witness  # noqa: E402
-from harness import Fleet, http_get, pause, wait_until  # noqa: E402
+from harness import Fleet, http_get, pause, wait_until, wrong_clock  # noqa: E402
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 RUN = os.path.join(ROOT, "run")
 LEADS, DEVICES = int(os.environ.get("LEADS", "3000")), int(os.environ.get("DEVICES", "30"))
 KEEP = os.environ.get("KEEP", "") not in ("", "0")
@@ -29,9 +32,11 @@ TTY = sys.stdout.isatty()
 CONTENT = "{{Hi|Hello|Salam}} {{name}}, our new shop in {{city}} opens on {Friday|Saturday}. See you there!"
 # What a provider does on an ordinary day.
 RULES = ["p:0.10=late:250", "p:0.005=throttle:1", "p:0.004=status:400"]
+HOUR = 1  # seconds of ours for an hour of the database's
+# What MySQL's clock measures, in its hours; what is looked at again and again, in seconds of ours.
 CONF = {
-    "reaper": {"retry_base": "2s", "retry_cap": "10s"},
-    "producer": {"poll_max": "1s"},
+    "reaper": {"retry_base": "2h", "retry_cap": "10h", "claim_lease": "1h", "fresh_age": "1h"},
+    "producer": {"poll_max": "1s", "enrol_interval": "500ms"},
 }
 LIMIT = 240  # seconds: by then a healthy fleet has long been done
 
@@ -113,14 +118,21 @@ def holds_lease(fleet, pid):
     return any(f".{pid}." in (word or "") for word in (redis.pipeline(asked) if asked else ()))
 
 
-def watch(fleet, total):
-    """Shows the campaign until it is through; kills a worker at 40 %, while it has messages in hand."""
-    progress = Progress(total)
+def all_planned(fleet):
+    """The sequence has enrolled everybody, and the recurring message has run as often as it should."""
+    return fleet.sql.one("SELECT NOT EXISTS (SELECT 1 FROM leads WHERE trigger_pending) AND NOT EXISTS (SELECT 1 FROM"
+                         " recurring_messages WHERE status <> 'finished')")
+
+
+def watch(fleet):
+    """Shows the messages until all are through; kills a worker at 40 %, while it has messages in hand."""
+    progress = Progress(1)
     killed = False
     until = time.monotonic() + LIMIT
     while True:
         statuses = fleet.statuses()
-        done = done_rows(statuses)
+        done, total = done_rows(statuses), sum(statuses.values())
+        progress.total = total
         alive = sum(p.running() for n, p in fleet.processes.items() if n.startswith("worker"))
         progress.show(done, statuses.get("sent", 0), alive)
         if not killed and done >= total * 0.4 and (
@@ -130,7 +142,7 @@ def watch(fleet, total):
             progress.note = "worker 1 was killed (SIGKILL)"
             if not TTY:
                 say("  " + progress.note)
-        if done >= total and fleet.settled():
+        if done >= total and fleet.settled() and all_planned(fleet):
             break
         gone = [n for n, p in fleet.processes.items() if not p.running() and not (killed and n == "worker1")]
         if gone or time.monotonic() > until:
@@ -160,6 +172,24 @@ def table(rows):
         say(f"  {key:{width}}{value}")
 
 
+def source_table(fleet):
+    """A line for each source."""
+    statuses = ("sent", "failed", "skipped", "unknown")
+    counts = ", ".join(f"SUM(m.status = '{s}')" for s in statuses)
+    lines = fleet.sql.rows(
+        f"SELECT 'campaign', c.name, COUNT(*), {counts}, '' FROM broadcast_messages m JOIN campaigns c ON c.id = m.campaign_id"
+        f" GROUP BY c.id UNION ALL SELECT 'sequence', CONCAT(s.name, IF(n.id IS NULL, '', CONCAT(' -> ', n.name))), COUNT(*), {counts},"
+        " (SELECT CONCAT(COUNT(*), ' contacts') FROM sequence_contacts x WHERE x.sequence_id = s.id) FROM broadcast_messages m"
+        " JOIN sequences s ON s.id = m.sequence_id LEFT JOIN sequences n ON n.id = s.next_sequence_id GROUP BY s.id"
+        f" UNION ALL SELECT 'recurring', r.name, COUNT(*), {counts}, (SELECT CONCAT(COUNT(*), ' runs') FROM recurring_message_logs g"
+        " WHERE g.recurring_id = r.id AND g.status = 'finished') FROM broadcast_messages m JOIN recurring_messages r"
+        " ON r.id = m.recurring_id GROUP BY r.id")
+    say(f"  {'':11}{'':19}{'messages':>9}" + "".join(f"{s:>9}" for s in statuses))
+    for kind, name, total, *counts, more in lines:
+        say(f"  {kind:11}{name:19}{total:>9}" + "".join(f"{n:>9}" for n in counts) + (f"  {more}" if more else ""))
+    say()
+
+
 def result(fleet, began):
     """The table of the end, and whether all invariants hold."""
     v = fleet.check(throw=False, late_ms=250, gaps=150)
@@ -172,6 +202,7 @@ def result(fleet, began):
     per_job = ", ".join(f"{n} x {jobs} jobs" for n, jobs in sorted(v.per_job.items()))
     say()
     say(bold("What came of it"))
+    source_table(fleet)
     table([(f"rows {s}", n) for s, n in sorted(v.rows.items())] + [
         ("rows in all", f"{v.total}  (leads: {LEADS})"),
         ("provider's ledger", f"{requests} requests: {v.ledger['accepted']} accepted, {v.ledger['refused']} refused,"
@@ -215,10 +246,11 @@ def look_around(fleet):
 
 def demo():
     began = time.monotonic()
-    say(bold(f"Paceline: {LEADS} messages through {DEVICES} devices, at 200 to 400 ms each, with two workers."))
+    say(bold(f"Paceline: a campaign to {LEADS} leads, a sequence and a recurring message through {DEVICES} devices, at 200 to"
+             " 400 ms each, with two workers."))
     folder = folder_for_sockets()
     fleet = Fleet(folder=folder, quick=False, conf=CONF, rules=RULES, keep="everysec", durable=True,
-                  senders={"provider": None})
+                  senders={"provider": None}, mysql_env=wrong_clock(0, 3600 // HOUR))
     with fleet:
         say(f"  {time.monotonic() - began:4.1f} s  MariaDB, Redis and the provider run on sockets in {os.path.relpath(folder)}")
         devices, csv = leads.write(folder, LEADS, DEVICES)
@@ -226,12 +258,15 @@ def demo():
         fleet.ctl("leads", "import", csv, "--device-column", "device")
         imported = fleet.sql.one("SELECT COUNT(*) FROM leads")
         say(f"  {time.monotonic() - began:4.1f} s  {imported} leads for {DEVICES} devices are imported from {os.path.relpath(csv)}")
+        for name in ("care", "welcome"):
+            fleet.ctl("sequence", "create", "--file", os.path.join(HERE, name + ".json"))
+        fleet.ctl("recurring", "create", "--file", os.path.join(HERE, "regulars.json"))
         fleet.start(producer=1, worker=2, reaper=1)
         fleet.ctl("campaign", "create", "opening", "--content", CONTENT, "--devices", "all", "--start", "now",
                   "--on-unknown", "hold")
-        say(f"  {time.monotonic() - began:4.1f} s  producer, two workers and reaper run; the campaign starts\n")
+        say(f"  {time.monotonic() - began:4.1f} s  producer, two workers and reaper run; a campaign, a sequence and a recurring message begin\n")
         wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM campaigns WHERE expanded_at IS NOT NULL"), 30, "the audience")
-        watch(fleet, fleet.sql.one("SELECT COUNT(*) FROM broadcast_messages"))
+        watch(fleet)
         ok = result(fleet, began)
         if KEEP:
             look_around(fleet)

@@ -24,13 +24,16 @@ def write(folder, leads=3000, devices=30, gap="200ms..400ms", seed=1):
     phones = rng.sample(range(10_000_000, 100_000_000), leads)
     with open(paths[1], "w", newline="", encoding="utf-8") as f:
         out = csv.writer(f)
-        out.writerow(["phone", "name", "city", "device"])
+        out.writerow(["phone", "name", "city", "niche", "trigger", "device"])
         for i in range(leads):
             # As people type them: blanks, dashes, a plus, and here and there no name.
             number = f"{phones[i]:08}"
             phone = rng.choice(["+60 1{}-{} {}", "+601{}{}{}", "601{}-{}{}"]).format(rng.randrange(10), number[:4], number[4:])
             name = "" if rng.random() < 0.03 else f"{rng.choice(FIRST)} {rng.choice(LAST)}"
-            out.writerow([phone, name, rng.choice(CITIES), f"shop-{i % devices + 1:02}"])
+            # Of each shop's leads two are regulars, and five have just dropped in.
+            nth = i // devices
+            niche, trigger = "regular" if nth < 2 else "", "welcome" if 2 <= nth < 7 else ""
+            out.writerow([phone, name, rng.choice(CITIES), niche, trigger, f"shop-{i % devices + 1:02}"])
     return paths
 
 

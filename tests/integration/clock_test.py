@@ -3,11 +3,10 @@
 come back at random: each occurrence exactly once, and those that came too late are in the log as missed.
 
     tests/integration/clock_test.py     T_SEED repeats the random choices; it ends with a table of what came of it"""
-import os
 import sys
 import time
 
-from harness import BUILD, Fleet, equal, main, test, true, wait_until
+from harness import Fleet, equal, main, test, true, wait_until, wrong_clock
 
 RULES, OCCURRENCES = 50, 200
 SKEWS = (-420.0, 0.0, 365.0)  # seconds
@@ -15,8 +14,7 @@ BLACKOUT = 4.0                # seconds without any producer, twice
 
 
 def spawn(fleet, i):
-    env = {"LD_PRELOAD": os.path.abspath(os.path.join(BUILD, "tests", "clock.so")), "PACELINE_TEST_CLOCK": str(SKEWS[i])}
-    return fleet.spawn("producer", f"producer{i + 1}", env=env)
+    return fleet.spawn("producer", f"producer{i + 1}", env=wrong_clock(SKEWS[i]))
 
 
 def logged(fleet):

@@ -221,8 +221,8 @@ class MariaDB:
                "--innodb-log-file-size=8M", "--innodb-use-native-aio=0", "--performance-schema=0",
                "--aria-pagecache-buffer-size=1M", "--key-buffer-size=64K", "--max-connections=100"]
 
-    def __init__(self, folder, durable=False, options=()):
-        self.folder, self.durable, self.options = folder, durable, list(options)
+    def __init__(self, folder, durable=False, options=(), env=None):
+        self.folder, self.durable, self.options, self.env = folder, durable, list(options), env
         self.socket = os.path.join(folder, "mysql.sock")
         self.data = os.path.join(folder, "mysql")
         self.client = Sql(self.socket)
@@ -256,12 +256,13 @@ class MariaDB:
             subprocess.run(["cp", "-a", "--reflink=auto", self.template(), self.data], check=True)
         argv = ["mariadbd"] + self.OPTIONS + [
             "--datadir=" + self.data, "--socket=" + self.socket, "--pid-file=" + self.folder + "/mysql.pid",
+            "--tmpdir=" + self.folder,  # a server that starts clears the files of others out of /tmp
             f"--innodb-flush-log-at-trx-commit={1 if self.durable else 2}"]
         if not self.durable:
             argv.append("--innodb-doublewrite=0")
         if os.geteuid() == 0:
             argv.append("--user=root")
-        self.process = Process("mariadbd", argv + self.options, os.path.join(self.folder, "mysql.log"))
+        self.process = Process("mariadbd", argv + self.options, os.path.join(self.folder, "mysql.log"), self.env)
         self.hang_up()
         wait_until(self.answers, 60, "mariadbd to start")
 
@@ -334,9 +335,14 @@ QUICK = {
 }
 
 
+def wrong_clock(offset, rate=1):
+    """Environment of a program whose clock is off by so many seconds, and runs that much faster from now on."""
+    return {"LD_PRELOAD": os.path.join(BUILD, "tests", "clock.so"), "PACELINE_TEST_CLOCK": f"{offset},{rate},{time.time():.0f}"}
+
+
 class Fleet:
     def __init__(self, faults=False, rules=(), conf=None, senders=None, keep="no", durable=False, seed=None,
-                 folder=None, quick=True, env=None, stub=True, binaries=None, mysql_user="root", mysql_options=()):
+                 folder=None, quick=True, env=None, stub=True, binaries=None, mysql_user="root", mysql_options=(), mysql_env=None):
         self.seed = SEED if seed is None else seed
         self.random = random.Random(self.seed)
         self.own_folder = folder is None
@@ -345,7 +351,7 @@ class Fleet:
         self.env, self.ctl_env = dict(env or {}), {}
         self.mysql_user = mysql_user
         self.redis = RedisServer(self.folder, keep)
-        self.mysql = MariaDB(self.folder, durable, mysql_options)
+        self.mysql = MariaDB(self.folder, durable, mysql_options, mysql_env)
         self.stub = Stub(self.folder, rules) if stub else None
         self.null_ledger = os.path.join(self.folder, "null-ledger")
         self.conf_file = os.path.join(self.folder, "paceline.conf")

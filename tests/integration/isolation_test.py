@@ -368,7 +368,7 @@ def _(w, verb):
     each(w, "unknown", *verb.split(), own, "@")
     each(w, "unknown", *verb.split(), own, "@", "--dry-run")
     each(w, "campaign", *verb.split(), "--campaign", "@", "--all")
-    w.does(*verb.split(), str(w.b["messages"]["campaign", "unknown"]), "--dry-run")
+    w.does(*verb.split(), own, "--dry-run")
     for m in (w.b["messages"]["crossed", "unknown"], w.b["messages"]["crossed2", "unknown"], w.b["hidden", "sequence"],
               w.b["hidden", "recurring"]):
         both(w, *verb.split(), str(m))

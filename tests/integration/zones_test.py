@@ -6,6 +6,7 @@
 Each implementation is asked what it can express, the slow ones a share of it (--all: all of it, some minutes).
 Where one disagrees, the reason must be known (tests/zones/reasons.py); without one the suite fails."""
 import collections
+import datetime
 import os
 import random
 import shutil
@@ -96,7 +97,9 @@ def choose(cases, everything):
 
 def node_answers(folder, scratch, asked):
     """Drops the cases for which node has other tables, starts the packages on the rest: {name: started}"""
-    moments = sorted({(z, s + d) for z in zone_cases.ZONES for s, _, _ in zone_cases.changes(z) for d in (-1, 0)})
+    moments = sorted({(z, s + d) for z in zone_cases.ZONES for s, _, _ in zone_cases.changes(z) for d in (-1, 0)} |
+                     {(z, zone_cases.instant(z, datetime.date(year, month, 1))) for z in zone_cases.ZONES
+                      for year in range(zone_cases.YEARS[0], zone_cases.YEARS[1] + 2) for month in range(1, 13)})
     differs = peers.node_differs(folder, scratch, moments)
     if differs:
         print(f"node's tables of zones are of another version: {len(differs)} years of zones are left out")

@@ -2,7 +2,7 @@
 rule and by the clock of its zone, or it is a failure.  docs/recurrence.md tells them to people."""
 import datetime
 
-from cases import DAY, changes, local_of, offset_at
+from cases import DAY, changes, local_of, offset_at, zone_of
 
 # Implementation -> {reason: what it does}.  What is not listed here fails.
 KNOWN = {
@@ -30,6 +30,7 @@ KNOWN = {
     "systemd": {
         "gap skipped": "does not run at a time that is left out",
         "torn hour": "does not run in the rest of an hour of which a part is left out",
+        "rest of day": "does not run on the day of a gap after which no daylight saving is in force, as in Dublin",
         "gives up": "finds no time at all when a time is left out just behind midnight",
         "month end": "skips a month without the day",
     },
@@ -132,6 +133,13 @@ def lost_day(case, s):
         at(c[0] + c[1]).date() == day and at(c[0] + c[2]).date() > day for c in changes(case.zone))
 
 
+def day_of_plain_gap(case, s):
+    """Whether the clock is put forward on the day of s, and it is not daylight saving that begins."""
+    day = local_of(case.zone, s).date()
+    return any(c[2] > c[1] and day in (at(c[0] + c[1]).date(), at(c[0] + c[2]).date()) and
+               not datetime.datetime.fromtimestamp(c[0], zone_of(case.zone)).dst() for c in changes(case.zone))
+
+
 def odd(change):
     return abs(change[2] - change[1]) != 3600 or (change[0] + change[1]) % 3600 != 0
 
@@ -152,6 +160,8 @@ def why_ours(case, s, ours, theirs):
             yield "gap skipped"
     if torn(case, s):
         yield "torn hour"
+    if day_of_plain_gap(case, s):
+        yield "rest of day"
     if in_short_stretch(case, s, now=True):
         yield "short stretch"
     first = overlap_ahead(case, s)
