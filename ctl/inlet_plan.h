@@ -41,7 +41,8 @@ struct inlet_row {
     char *name;   /* at most 190 characters */
     char *device; /* attribs.device, or NULL */
     uint64_t device_id;
-    bool planned; /* was to be written when the plan was made */
+    bool archived; /* it was written long ago */
+    bool planned;  /* was to be written when the plan was made */
     enum inlet_fate fate;
     char why[128]; /* when it is not written */
 };

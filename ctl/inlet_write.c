@@ -212,6 +212,36 @@ flush(struct store *s, struct sql *q, size_t *n, struct inlet_write *w, struct e
     return ok;
 }
 
+/* Those that are in the archive are duplicates as well. */
+static bool
+find_archived(struct store *s, struct inlet_write *w, struct err *e)
+{
+    struct sql q = {0};
+    struct rows r = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < w->plan->n; i++) {
+        if (w->plan->rows[i].fate == INLET_WRITE) {
+            sql_text(&q, n++ ? ", "
+                             : "SELECT job_id FROM broadcast_messages_archive WHERE job_id IN (");
+            sql_str(&q, w->plan->rows[i].job_id);
+        }
+    }
+    sql_text(&q, ")");
+    bool ok = !n || store_query(s, &q, &r, e);
+    while (r.res && rows_next(&r)) {
+        for (size_t i = 0; i < w->plan->n; i++) {
+            struct inlet_row *row = &w->plan->rows[i];
+            if (row->fate == INLET_WRITE && strcmp(row->job_id, rows_str(&r, 0)) == 0) {
+                row->archived = true;
+                w->duplicates++;
+            }
+        }
+    }
+    rows_done(&r);
+    sql_done(&q);
+    return ok;
+}
+
 static bool
 insert(struct store *s, struct inlet_write *w, struct err *e)
 {
@@ -220,7 +250,7 @@ insert(struct store *s, struct inlet_write *w, struct err *e)
     bool ok = true;
     for (size_t i = 0; ok && i < w->plan->n; i++) {
         const struct inlet_row *row = &w->plan->rows[i];
-        if (row->fate != INLET_WRITE) {
+        if (row->fate != INLET_WRITE || row->archived) {
             continue;
         }
         if (n == 0) {
@@ -249,10 +279,11 @@ write_body(struct store *s, void *arg, struct err *e)
     for (size_t i = 0; i < w->plan->n; i++) {
         struct inlet_row *row = &w->plan->rows[i];
         row->device_id = 0;
+        row->archived = false;
         row->fate = row->planned ? INLET_WRITE : row->fate;
     }
     if (!skip_opted_out(s, w, e) || !take_named(s, w, e) || !take_leads(s, w, e) ||
-        !take_hashed(s, w, e) || !insert(s, w, e)) {
+        !take_hashed(s, w, e) || !find_archived(s, w, e) || !insert(s, w, e)) {
         return false;
     }
     FAULT("inlet.inserted");

@@ -42,9 +42,16 @@ def a_posted_message_becomes_one_row_and_a_repeated_one_none():
         true(re.fullmatch(r"lm-[0-9a-f]{32}", row["job_id"]), row["job_id"])
         equal(1, f.sql.one("SELECT COUNT(*) FROM broadcast_messages WHERE scheduled_at BETWEEN UTC_TIMESTAMP(3) - "
                            "INTERVAL 1 MINUTE AND UTC_TIMESTAMP(3)"), "rows that are due")
+        inlet.accepts(message([recipient("newer")]), 1)  # the newest row is never archived
+        f.sql.exec("UPDATE broadcast_messages SET status = 'sent'")
+        f.sql.exec("UPDATE broadcast_messages SET created_at = '2020-01-01', updated_at = '2020-01-01', scheduled_at = '2020-01-01'")
+        f.ctl("archive", "run", "--older-than", "1d", "--direct")
+        equal(1, len(rows(f)), "rows behind the archive")
+        inlet.accepts(message(body=body), 0, 1)
+        equal(1, len(rows(f)), "rows behind what is archived was posted again")
         status, text = http_get(inlet.path, "/metrics")
-        true('paceline_inlet_messages_total{outcome="accepted"} 1' in text
-             and 'paceline_inlet_messages_total{outcome="duplicate"} 2' in text, text)
+        true('paceline_inlet_messages_total{outcome="accepted"} 2' in text
+             and 'paceline_inlet_messages_total{outcome="duplicate"} 3' in text, text)
         equal((200, "ok\n"), http_get(inlet.path, "/healthz"), "healthz")
         equal((200, "ready\n"), http_get(inlet.path, "/readyz"), "readyz")
         equal(0, inlet.process.terminate(), "exit status")
