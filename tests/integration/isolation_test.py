@@ -30,7 +30,7 @@ CHILDREN = {
     "broadcast_messages_restored": "message_id IN (SELECT id FROM broadcast_messages WHERE user_id = {user})",
     "message_events_archive": "message_id IN (SELECT id FROM broadcast_messages_archive WHERE user_id = {user})",
 }
-NOBODYS = {"fleet_members", "schema_migrations"}
+NOBODYS = {"fleet_members", "schema_migrations", "adoption_sources", "adoption_cursors", "adoptions"}
 
 
 # --- two users ------------------------------------------------------------------------------------------
@@ -481,7 +481,9 @@ def _(w, verb):
 
 @case("adopt")
 def _(w, verb):
-    both(w, "adopt", "--dry-run")
+    for source in ("paceline", "nowhere"):  # this very database is none to be taken over
+        both(w, "adopt", "--from", source, "--zone", "UTC", "--dry-run", refused=True)
+        both(w, "adopt", "--from", source, "--zone", "UTC", refused=True)
 
 
 # --- the test -------------------------------------------------------------------------------------------
