@@ -120,9 +120,9 @@ describe(struct ctl *c, uint64_t id, struct doc *d, struct err *e)
                     "archived FROM broadcast_messages WHERE campaign_id = ",
                     id, row_columns, "messages", d, e) &&
            put_rows(c,
-                    "SELECT d.id, d.name, d.status FROM campaign_devices x JOIN devices d ON d.id "
-                    "= x.device_id "
-                    "WHERE x.campaign_id = ",
+                    "SELECT d.id, d.name, d.status FROM campaign_devices x JOIN campaigns c ON "
+                    "c.id = x.campaign_id JOIN devices d ON d.id = x.device_id AND d.user_id = "
+                    "c.user_id WHERE x.campaign_id = ",
                     id, device_columns, "devices", d, e);
 }
 

@@ -31,10 +31,10 @@ static const struct flag trace_flags[] = {
     "m.processing_started_at, "                                                                    \
     "m.processing_worker_id, m.queued_at, m.sent_at, m.updated_at, "
 #define MESSAGE_JOINS                                                                              \
-    " m LEFT JOIN campaigns c ON c.id = m.campaign_id "                                            \
-    "LEFT JOIN sequences s ON s.id = m.sequence_id "                                               \
-    "LEFT JOIN recurring_messages r ON r.id = m.recurring_id "                                     \
-    "LEFT JOIN devices d ON d.id = m.device_id "
+    " m LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = m.user_id "                  \
+    "LEFT JOIN sequences s ON s.id = m.sequence_id AND s.user_id = m.user_id "                     \
+    "LEFT JOIN recurring_messages r ON r.id = m.recurring_id AND r.user_id = m.user_id "           \
+    "LEFT JOIN devices d ON d.id = m.device_id AND d.user_id = m.user_id "
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},

@@ -55,7 +55,8 @@ query_list(struct ctl *c, enum source_kind kind, uint64_t source, int64_t limit,
     struct sql q = {0};
     sql_addf(
         &q,
-        "SELECT m.id, m.kind, COALESCE(c.name, s.name, r.name), d.name, m.recipient_phone, 1000 * "
+        "SELECT m.id, m.kind, CASE m.user_id WHEN c.user_id THEN c.name WHEN s.user_id THEN s.name "
+        "WHEN r.user_id THEN r.name END, d.name, m.recipient_phone, 1000 * "
         "TIMESTAMPDIFF(SECOND, "
         "m.updated_at, "
         "UTC_TIMESTAMP(3)), m.attempt, m.error_class, m.error_message, m.decide_at, m.job_id, "
@@ -177,10 +178,12 @@ static void
 lock_sql(const struct batch *b, struct sql *q)
 {
     sql_text(q, "SELECT m.id, m.gen, m.status, COALESCE(m.expires_at < UTC_TIMESTAMP(3), 0), "
-                "COALESCE((SELECT c.status FROM campaigns c WHERE c.id = m.campaign_id), (SELECT "
-                "s.status FROM sequences s WHERE s.id = m.sequence_id), (SELECT r.status FROM "
-                "recurring_messages r WHERE r.id = m.recurring_id), '') = 'cancelled', EXISTS "
-                "(SELECT 1 FROM sequence_contacts x WHERE x.sequence_id = m.sequence_id AND "
+                "COALESCE((SELECT c.status FROM campaigns c WHERE c.id = m.campaign_id AND "
+                "c.user_id = m.user_id), (SELECT s.status FROM sequences s WHERE s.id = "
+                "m.sequence_id AND s.user_id = m.user_id), (SELECT r.status FROM "
+                "recurring_messages r WHERE r.id = m.recurring_id AND r.user_id = m.user_id), '') "
+                "= 'cancelled', EXISTS (SELECT 1 FROM sequence_contacts x WHERE x.sequence_id = "
+                "m.sequence_id AND x.user_id = m.user_id AND "
                 "x.device_id = m.device_id AND x.recipient_phone = m.recipient_phone AND "
                 "x.rotation = m.rotation AND x.status = 'left'), m.attempt, m.kind FROM "
                 "broadcast_messages m WHERE m.id");
