@@ -114,7 +114,7 @@ def node_answers(folder, scratch, asked):
 def compare_all(cases, asked, running):
     table, mine = Table(), ours(cases)
     for case, answer in zip(cases, mine):
-        if isinstance(answer, str):
+        if isinstance(answer, str) and "never fires" not in answer:  # then others must find nothing either
             table.failures.append(f"{case}\n    {answer}")
     mine = [[] if isinstance(a, str) else a for a in mine]
     others = {i: c.starless() for i, c in enumerate(cases) if c.starless()}

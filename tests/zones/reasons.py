@@ -193,7 +193,7 @@ def why_theirs(case, s, ours):
 
 def why_none(name, case, ours, text):
     """Why it ends with an error and we do not."""
-    met = [c for c in changes(case.zone) if case.after < c[0] <= ours[-1] + 86400]
+    met = [c for c in changes(case.zone) if case.after < c[0] <= (ours or [case.after])[-1] + 86400]
     if name == "systemd" and "Resource deadlock" in text and any(left_out(case, c) for c in met):
         return "gives up"
     if name == "cron-parser" and "loop limit" in text and any(odd(c) for c in met):
