@@ -63,17 +63,19 @@ unknown_parts_away(struct store *s, const uint64_t *ids, size_t n, uint64_t *awa
 bool
 unknown_reopen(struct store *s, const uint64_t *ids, size_t n, struct err *e)
 {
+    /* The rows come first, whatever the server thinks of it: their ids are few. */
     static const char *const updates[] = {
-        "UPDATE campaigns c JOIN broadcast_messages m ON m.campaign_id = c.id AND "
+        "UPDATE broadcast_messages m STRAIGHT_JOIN campaigns c ON m.campaign_id = c.id AND "
         "m.user_id = c.user_id SET c.status = "
         "IF(c.status = 'finished', 'running', c.status), c.finished_at = NULL, c.updated_at = "
         "UTC_TIMESTAMP(3) WHERE c.finished_at IS NOT NULL AND",
-        "UPDATE sequence_contacts x JOIN broadcast_messages m ON m.sequence_id = x.sequence_id AND "
+        "UPDATE broadcast_messages m STRAIGHT_JOIN sequence_contacts x ON m.sequence_id = "
+        "x.sequence_id AND "
         "m.user_id = x.user_id AND m.device_id = x.device_id AND m.recipient_phone = "
         "x.recipient_phone AND m.rotation = "
         "x.rotation SET x.ended_at = IF(x.status = 'left', x.ended_at, NULL), x.status = "
         "IF(x.status = 'finished', 'active', x.status), x.check_at = UTC_TIMESTAMP(3) WHERE",
-        "UPDATE recurring_message_logs l JOIN broadcast_messages m ON m.recurring_id = "
+        "UPDATE broadcast_messages m STRAIGHT_JOIN recurring_message_logs l ON m.recurring_id = "
         "l.recurring_id AND m.user_id = l.user_id AND m.occurrence_at = l.occurrence_at SET "
         "l.status = 'running', "
         "l.finished_at = NULL WHERE l.status = 'finished' AND"};
