@@ -3,6 +3,7 @@
  * campaign.c     due campaigns begin; their audiences become rows, batch by batch
  * recurring.c    due occurrences are claimed; their audiences become rows, batch by batch
  * sequence.c     leads are enrolled: all messages of all steps become rows
+ * leave.c        contacts leave their sequences
  * sources.c      what these have in common
  * dispatch.c     due rows become jobs: claim, stage, queued, activate
  * steer.c        what MySQL says of campaigns and devices, Redis is told; too late or cancelled
@@ -79,7 +80,8 @@ MUST_USE bool campaign_tick(struct producer *p, uint64_t *ret_rows, struct err *
 MUST_USE bool recurring_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
 /* Enrols as much as its rate allows now. */
 MUST_USE bool sequence_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
-/* Contacts leave: who has opted out since, and whose sequence was cancelled. */
+/* --- leave.c
+ * ------------------------------------------------------------------------------------------- */
 MUST_USE bool leave_tick(struct producer *p, struct err *e);
 
 /* --- dispatch.c: *ret_jobs counts jobs activated

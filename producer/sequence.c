@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLICE_MS = 100, CHECK_AFTER_S = 60, LEAVE_ROWS = 500, OPT_OUTS_A_TICK = 100 };
+enum { SLICE_MS = 100, CHECK_AFTER_S = 60 };
 
 /* --- the chain -------------------------------------------------------------------------------- */
 
@@ -476,86 +476,4 @@ sequence_tick(struct producer *p, uint64_t *ret_rows, struct err *e)
         p->next_enrol = 0;
     }
     return ok;
-}
-
-/* --- leaving ---------------------------------------------------------------------------------- */
-
-struct leave {
-    uint64_t id, user;
-    char phone[32 + 1];
-};
-
-static bool
-opt_out_body(struct store *db, void *arg, struct err *e)
-{
-    const struct leave *l = arg;
-    return store_execf(db, NULL, e,
-                       "UPDATE sequence_contacts SET status = 'left', reason = 'opted-out', "
-                       "ended_at = UTC_TIMESTAMP(3), check_at = UTC_TIMESTAMP(3) WHERE user_id = "
-                       "%" PRIu64 " AND recipient_phone = %s AND status = 'active'",
-                       l->user, l->phone) &&
-           store_execf(db, NULL, e,
-                       "UPDATE broadcast_messages SET status = " SKIPPED_SQL
-                       ", error_class = 'opted-out', updated_at = UTC_TIMESTAMP(3) WHERE "
-                       "recipient_phone = %s AND user_id = %" PRIu64 " AND status = 'pending'",
-                       l->phone, l->user) &&
-           store_execf(db, NULL, e, "UPDATE opt_outs SET steered = 1 WHERE id = %" PRIu64, l->id);
-}
-
-static bool
-leave_opted_out(struct producer *p, struct err *e)
-{
-    struct rows r;
-    if (!store_queryf(p->db, &r, e,
-                      "SELECT id, user_id, phone FROM opt_outs WHERE steered = 0 ORDER BY id LIMIT "
-                      "%d",
-                      OPT_OUTS_A_TICK)) {
-        return false;
-    }
-    bool ok = true;
-    while (ok && rows_next(&r)) {
-        struct leave l = {.id = rows_uint(&r, 0), .user = rows_uint(&r, 1)};
-        (void)snprintf(l.phone, sizeof l.phone, "%s", rows_str(&r, 2));
-        ok = store_transact(p->db, opt_out_body, &l, e);
-    }
-    if (r.count == OPT_OUTS_A_TICK) {
-        p->next_leave = 0;
-    }
-    rows_done(&r);
-    return ok;
-}
-
-static bool
-leave_cancelled(struct producer *p, struct err *e)
-{
-    struct source_ids over;
-    if (!source_read_ids(p->db,
-                         "SELECT s.id FROM sequences s WHERE s.status = 'cancelled' AND "
-                         "s.finished_at IS NULL LIMIT 64",
-                         &over, e)) {
-        return false;
-    }
-    for (size_t i = 0; i < over.n; i++) {
-        uint64_t n = 0;
-        if (!store_execf(p->db, NULL, e,
-                         "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64,
-                         over.id[i]) ||
-            !store_execf(p->db, &n, e,
-                         "UPDATE sequence_contacts SET status = 'left', reason = 'cancelled', "
-                         "ended_at = UTC_TIMESTAMP(3), check_at = UTC_TIMESTAMP(3) WHERE "
-                         "sequence_id = %" PRIu64 " AND status = 'active' LIMIT %d",
-                         over.id[i], LEAVE_ROWS)) {
-            return false;
-        }
-        if (n == LEAVE_ROWS) {
-            p->next_leave = 0;
-        }
-    }
-    return true;
-}
-
-bool
-leave_tick(struct producer *p, struct err *e)
-{
-    return leave_opted_out(p, e) && leave_cancelled(p, e);
 }

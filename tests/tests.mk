@@ -44,10 +44,13 @@ bench-sources: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@python3 tests/bench/sources.py
 	@SQL_ROWS=10000000 T_VERBOSE=1 python3 tests/integration/sql_test.py
+show-zones: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
+	@python3 tests/integration/zones_test.py --all
 show-clocks: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/integration/clock_test.py
-.PHONY: deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources show-clocks
+.PHONY: deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources show-zones show-clocks
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
