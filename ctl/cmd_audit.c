@@ -49,6 +49,24 @@ audit_fact(struct audit *a, const char *what, int64_t count)
     doc_put_int(d, "count", count);
 }
 
+bool
+audit_rows(struct audit *a, const char *kind, const char *before, const char *behind, struct err *e)
+{
+    struct sql q = {0};
+    struct rows r;
+    sql_text(&q, before);
+    sql_uint(&q, a->c->user_id);
+    sql_text(&q, behind);
+    sql_addf(&q, " LIMIT %d", STUCK_LIMIT);
+    bool ok = store_query(a->c->store, &q, &r, e);
+    sql_done(&q);
+    while (ok && rows_next(&r)) {
+        audit_found(a, kind, rows_uint(&r, 0), "%s %s", rows_str(&r, 1), rows_str(&r, 2));
+    }
+    rows_done(&r);
+    return ok;
+}
+
 static int
 report(struct audit *a)
 {
@@ -260,6 +278,35 @@ find_twins(struct audit *a, struct err *e)
     return ok;
 }
 
+/* What other sources sent more than once: recipients and job ids are one there, so it is enough to
+ * look at those that were tried again. */
+static bool
+walk_devices(struct walk *w, int64_t *proven, struct err *e)
+{
+    struct rows devices, r;
+    bool ok = store_queryf(w->a->c->store, &devices, e,
+                           "SELECT id FROM devices WHERE user_id = %" PRIu64, w->a->c->user_id);
+    while (ok && rows_next(&devices)) {
+        ok = store_queryf(w->a->c->store, &r, e,
+                          "SELECT id, unknowns > 0, attempt > 1 FROM broadcast_messages WHERE "
+                          "status = 'sent' AND device_id = %" PRIu64 " AND campaign_id IS NULL",
+                          rows_uint(&devices, 0));
+        while (ok && rows_next(&r)) {
+            w->rows++;
+            w->resent += rows_int(&r, 1);
+            if (rows_int(&r, 1) || rows_int(&r, 2)) {
+                sql_text(&w->again, w->again.text.len ? ", " : "");
+                sql_uint(&w->again, rows_uint(&r, 0));
+            }
+        }
+        rows_done(&r);
+        ok = ok && check_again(w, proven, e);
+    }
+    rows_done(&devices);
+    sql_done(&w->again);
+    return ok;
+}
+
 static bool
 duplicates(struct audit *a, struct err *e)
 {
@@ -279,8 +326,12 @@ duplicates(struct audit *a, struct err *e)
         resent += w.resent;
         sql_done(&w.again);
     }
+    struct walk others = {.a = a};
+    ok = ok && walk_devices(&others, &proven, e);
+    resent += others.resent;
     audit_fact(a, "campaigns", (int64_t)r.count);
     audit_fact(a, "messages", rows);
+    audit_fact(a, "sent by other sources", others.rows);
     audit_fact(a, "sent again after an unknown outcome", resent);
     audit_fact(a, "of these delivered twice for certain", proven);
     rows_done(&r);
@@ -295,25 +346,6 @@ audit_duplicates(struct ctl *c, const struct args *a)
 }
 
 /* --- stuck ---------------------------------------------------------------------------- */
-
-/* Rows {message or 0, text, text} of a query that takes the user's id become findings. */
-static bool
-find_rows(struct audit *a, const char *kind, const char *before, const char *behind, struct err *e)
-{
-    struct sql q = {0};
-    struct rows r;
-    sql_text(&q, before);
-    sql_uint(&q, a->c->user_id);
-    sql_text(&q, behind);
-    sql_addf(&q, " LIMIT %d", STUCK_LIMIT);
-    bool ok = store_query(a->c->store, &q, &r, e);
-    sql_done(&q);
-    while (ok && rows_next(&r)) {
-        audit_found(a, kind, rows_uint(&r, 0), "%s %s", rows_str(&r, 1), rows_str(&r, 2));
-    }
-    rows_done(&r);
-    return ok;
-}
 
 /* The campaigns that a reaper should have ended; its round may just be under way. */
 static bool
@@ -331,28 +363,28 @@ find_unended(struct audit *a, struct err *e)
         "m.campaign_id = c.id AND m.status = 'unknown' AND m.decide_at IS NOT NULL)";
     for (int i = 0; i < SETTLE_S; i++) {
         struct audit look = {.c = a->c, .findings = doc_list()};
-        bool ok = find_rows(&look, "unended", before, behind, e);
+        bool ok = audit_rows(&look, "unended", before, behind, e);
         doc_free(look.findings);
         if (!ok || !look.n) {
             return ok;
         }
         (void)nanosleep(&(struct timespec){1, 0}, NULL);
     }
-    return find_rows(a, "unended", before, behind, e);
+    return audit_rows(a, "unended", before, behind, e);
 }
 
 static bool
 stuck(struct audit *a, struct err *e)
 {
-    return find_rows(a, "processing",
-                     "SELECT m.id, 'claimed since', m.processing_started_at FROM "
-                     "broadcast_messages m WHERE "
-                     "m.status = 'processing' AND m.processing_started_at < UTC_TIMESTAMP(3) - "
-                     "INTERVAL 5 MINUTE AND "
-                     "m.user_id = ",
-                     " ORDER BY m.processing_started_at, m.id", e) &&
+    return audit_rows(a, "processing",
+                      "SELECT m.id, 'claimed since', m.processing_started_at FROM "
+                      "broadcast_messages m WHERE "
+                      "m.status = 'processing' AND m.processing_started_at < UTC_TIMESTAMP(3) - "
+                      "INTERVAL 5 MINUTE AND "
+                      "m.user_id = ",
+                      " ORDER BY m.processing_started_at, m.id", e) &&
            audit_devices(a, false, e) && find_unended(a, e) &&
-           find_rows(
+           audit_rows(
                a, "ended-early",
                "SELECT 0, c.name, 'is marked as ended and has messages that are not' FROM "
                "campaigns c WHERE c.user_id = ",
@@ -360,21 +392,23 @@ stuck(struct audit *a, struct err *e)
                "WHERE m.campaign_id = c.id AND m.status IN ('pending', 'processing', "
                "'queued'))",
                e) &&
-           find_rows(a, "unsteered",
-                     "SELECT 0, c.name, CONCAT('is ', c.status, ', but Redis was told ', "
-                     "c.steered) FROM campaigns c "
-                     "WHERE c.user_id = ",
-                     " AND c.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND AND c.steered <> "
-                     "CASE WHEN c.status = "
-                     "'paused' THEN 'paused' WHEN c.status = 'cancelled' AND c.finished_at IS NULL "
-                     "THEN 'cancelled' "
-                     "ELSE 'none' END",
-                     e) &&
-           find_rows(a, "unsteered",
-                     "SELECT 0, d.name, 'was changed and Redis was not told: is a producer "
-                     "running?' FROM devices d "
-                     "WHERE d.unsteered = 1 AND d.user_id = ",
-                     " AND d.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND", e);
+           audit_rows(
+               a, "unsteered",
+               "SELECT 0, c.name, CONCAT('is ', c.status, ', but Redis was told ', "
+               "c.steered) FROM campaigns c "
+               "WHERE c.user_id = ",
+               " AND c.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND AND c.steered <> "
+               "CASE WHEN c.status = "
+               "'paused' THEN 'paused' WHEN c.status = 'cancelled' AND c.finished_at IS NULL "
+               "THEN 'cancelled' "
+               "ELSE 'none' END",
+               e) &&
+           audit_rows(a, "unsteered",
+                      "SELECT 0, d.name, 'was changed and Redis was not told: is a producer "
+                      "running?' FROM devices d "
+                      "WHERE d.unsteered = 1 AND d.user_id = ",
+                      " AND d.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND", e) &&
+           audit_sources(a, e);
 }
 
 static int
@@ -387,63 +421,9 @@ audit_stuck(struct ctl *c, const struct args *a)
 /* --- conservation --------------------------------------------------------------------- */
 
 static bool
-count_campaign(struct audit *a, uint64_t campaign, int64_t counts[8], struct err *e)
-{
-    struct rows r;
-    if (!store_queryf(
-            a->c->store, &r, e,
-            "SELECT c.name, c.total, COUNT(m.id), SUM(m.status = 'pending'), SUM(m.status = "
-            "'processing'), "
-            "SUM(m.status = 'queued'), SUM(m.status = 'sent'), SUM(m.status = 'failed'), "
-            "SUM(m.status = 'skipped'), SUM(m.status = 'unknown'), (SELECT COUNT(*) FROM "
-            "broadcast_messages_archive a WHERE a.campaign_id = c.id) FROM campaigns c LEFT JOIN "
-            "broadcast_messages m ON m.campaign_id = c.id WHERE c.id = %" PRIu64 " GROUP BY c.id",
-            campaign)) {
-        return false;
-    }
-    if (rows_next(&r)) {
-        if (rows_int(&r, 1) != rows_int(&r, 2) + rows_int(&r, 10)) {
-            audit_found(
-                a, "total", 0,
-                "campaign %.100s: it has %s messages, and %s rows are there, %s more in the "
-                "archive",
-                rows_str(&r, 0), rows_str(&r, 1), rows_str(&r, 2), rows_str(&r, 10));
-        }
-        for (unsigned i = 0; i < 8; i++) {
-            counts[i] += rows_int(&r, 3 + i);
-        }
-    }
-    rows_done(&r);
-    return true;
-}
-
-static bool
-count_rows(struct audit *a, struct err *e)
-{
-    static const char *const names[] = {"pending", "processing", "queued",  "sent",
-                                        "failed",  "skipped",    "unknown", "archived"};
-    int64_t counts[8] = {0};
-    struct rows r;
-    if (!store_queryf(a->c->store, &r, e,
-                      "SELECT id FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
-                      a->c->user_id)) {
-        return false;
-    }
-    bool ok = true;
-    while (ok && rows_next(&r)) {
-        ok = count_campaign(a, rows_uint(&r, 0), counts, e);
-    }
-    rows_done(&r);
-    for (size_t i = 0; i < 8; i++) {
-        audit_fact(a, names[i], counts[i]);
-    }
-    return ok;
-}
-
-static bool
 conservation(struct audit *a, struct err *e)
 {
-    return count_rows(a, e) && audit_devices(a, true, e) && audit_leases(a, e);
+    return audit_counts(a, e) && audit_devices(a, true, e) && audit_leases(a, e);
 }
 
 static int

@@ -2,6 +2,7 @@
 """Where messages come from besides campaigns: sequences, recurring messages, rows of an application.
 
     tests/integration/sources_test.py [name part ...]      B names the build folder; T_SEED, T_JOBS, T_KEEP"""
+import json
 import sys
 import time
 from collections import Counter
@@ -249,6 +250,59 @@ def rules_that_cannot_be_read_are_paused_with_the_reason():
         equal("finished", state[over][0], "a rule that is over")
         equal("finished", state[good][0], "a good rule beside them")
         fleet.stop()
+
+
+# --- audits -----------------------------------------------------------------------------------------------
+
+
+@test
+def audits_know_every_source():
+    def audit(what):
+        code, out, err = fleet.ctl("--json", "audit", what, check=False)
+        true(code in (0, 1), f"audit {what}: {err}")
+        found = json.loads(out)
+        equal(code, 1 if found["found"] else 0, f"exit code of audit {what}")
+        return {f["kind"] for f in found["findings"]}, {f["what"]: f["count"] for f in found["facts"]}
+
+    with Fleet() as fleet:
+        fleet.devices(2)
+        fleet.leads(5)
+        fleet.sequence("S", [(0, "one"), (0, "two")], trigger="go")
+        fleet.recurring("R", max_executions=2)
+        trigger(fleet, "go")
+        direct(fleet, "order-1")
+        fleet.start()
+        wait_until(lambda: fleet.sql.one("SELECT status FROM recurring_messages") == "finished", 20, "the rule's end")
+        enrolled(fleet, 10)
+        fleet.drain()
+        equal(set(), audit("stuck")[0], "what is stuck")
+        kinds, facts = audit("conservation")
+        equal((set(), 41, 10), (kinds, facts["sent"], facts["contacts in sequences"]), "conservation")
+        kinds, facts = audit("duplicates")
+        equal((set(), 41), (kinds, facts["sent by other sources"]), "duplicates")
+        fleet.stop()
+        fleet.sql.exec("DELETE FROM broadcast_messages WHERE kind = 'sequence' LIMIT 1")
+        equal({"total"}, audit("conservation")[0], "a row of a contact is missing")
+        fleet.sql.exec("UPDATE sequence_contacts SET total = 1 WHERE id = (SELECT id FROM (SELECT n.id FROM sequence_contacts n LEFT"
+                       " JOIN broadcast_messages m ON m.recipient_phone = n.recipient_phone AND m.sequence_id = n.sequence_id GROUP BY n.id"
+                       " HAVING COUNT(m.id) = 1) x)")
+        equal(set(), audit("conservation")[0], "the count put right")
+        fleet.sql.exec("DELETE FROM broadcast_messages WHERE kind = 'recurring' LIMIT 1")
+        equal({"total"}, audit("conservation")[0], "a row of a run is missing")
+        fleet.sql.exec("UPDATE broadcast_messages SET attempt = 2 WHERE job_id = 'order-1'")
+        fleet.sql.exec("INSERT INTO message_events (message_id, gen, token, event, happened_at) SELECT m.id, 9, t.seq, 'sent',"
+                       " UTC_TIMESTAMP(3) FROM broadcast_messages m JOIN seq_1_to_2 t WHERE m.job_id = 'order-1'")
+        equal({"sent-twice"}, audit("duplicates")[0], "a direct message sent twice")
+        for statement, kind in (
+                ("INSERT INTO sequence_requests (sequence_id, lead_id, created_at) VALUES (1, 1, UTC_TIMESTAMP(3) - INTERVAL 1 HOUR)", "not-enrolled"),
+                ("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR WHERE id = 1", "not-counted"),
+                ("UPDATE recurring_messages SET status = 'active', next_run_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR", "not-run"),
+                ("UPDATE recurring_messages SET status = 'paused', status_reason = 'cron: six fields', steered = 'paused'", "refused-rule"),
+                ("UPDATE recurring_message_logs SET status = 'expanding', started_at = started_at - INTERVAL 1 HOUR WHERE id = 1", "not-expanded"),
+                ("UPDATE sequences SET steered = 'paused', updated_at = updated_at - INTERVAL 1 HOUR", "unsteered")):
+            true(kind not in audit("stuck")[0], f"{kind} before it was there")
+            fleet.sql.exec(statement)
+            true(kind in audit("stuck")[0], f"{kind} was not found")
 
 
 # --- rows of an application -------------------------------------------------------------------------------
