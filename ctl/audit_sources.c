@@ -116,7 +116,8 @@ check_contacts(struct audit *a, uint64_t sequence, struct err *e)
         ok = store_queryf(
             a->c->store, &r, e,
             "SELECT CONCAT(s.name, ', contact ', n.id), n.total, (SELECT COUNT(*) FROM "
-            "broadcast_messages m WHERE m.recipient_phone = n.recipient_phone AND m.sequence_id = "
+            "broadcast_messages m FORCE INDEX (messages_phone) WHERE m.recipient_phone = "
+            "n.recipient_phone AND m.sequence_id = "
             "n.sequence_id AND m.device_id = n.device_id AND m.rotation = n.rotation), (SELECT "
             "COUNT(*) FROM broadcast_messages_archive x WHERE x.recipient_phone = "
             "n.recipient_phone AND x.sequence_id = n.sequence_id AND x.device_id = n.device_id AND "

@@ -189,7 +189,8 @@ claim_all(struct pass *x, struct err *e)
         }
         ok = claim_and_push(x, t, n, paused.data ? paused.data : "", e);
         for (size_t i = 0; ok && i < n; i++) {
-            /* Due rows that cannot be claimed, of a paused campaign, would be found again at once. */
+            /* Due rows that cannot be claimed, of a paused campaign, would be found again at once.
+             */
             if (x->swept && t[i].claimed == 0) {
                 dispatch_rest(x->p, t[i].device, EMPTY_REST_MS);
             }
@@ -241,7 +242,7 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, bool swept, uint
         feed(&x, 0);
         note_lag(&x);
     }
-    *ret_jobs += x.jobs;
+    *ret_jobs += x.jobs + x.ended;
     metric_add(&producer_metrics[M_JOBS], (int64_t)x.jobs);
     templates_done(&x);
     sql_done(&x.ids);
@@ -250,8 +251,8 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, bool swept, uint
 }
 
 static bool
-dispatch_list(struct producer *p, const uint64_t *devices, size_t n, bool swept,
-              uint64_t *ret_jobs, struct err *e)
+dispatch_list(struct producer *p, const uint64_t *devices, size_t n, bool swept, uint64_t *ret_jobs,
+              struct err *e)
 {
     for (size_t at = 0; at < n && !program_stopping; at += DEVICES_A_PASS) {
         if (!dispatch(p, devices + at, n - at < DEVICES_A_PASS ? n - at : DEVICES_A_PASS, swept,

@@ -52,32 +52,41 @@ leave_opted_out(struct producer *p, struct err *e)
 }
 
 static bool
+leave_sequence(struct producer *p, uint64_t sequence, struct err *e)
+{
+    uint64_t asked = 0, left = 0;
+    if (!store_execf(p->db, &asked, e,
+                     "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64 " LIMIT %d",
+                     sequence, LEAVE_ROWS) ||
+        !store_execf(p->db, &left, e,
+                     "UPDATE sequence_contacts SET status = 'left', reason = 'cancelled', "
+                     "ended_at = UTC_TIMESTAMP(3), check_at = UTC_TIMESTAMP(3) WHERE sequence_id = "
+                     "%" PRIu64 " AND status = 'active' LIMIT %d",
+                     sequence, LEAVE_ROWS)) {
+        return false;
+    }
+    if (asked == LEAVE_ROWS || left == LEAVE_ROWS) {
+        p->next_leave = 0;
+    }
+    return true;
+}
+
+static bool
 leave_cancelled(struct producer *p, struct err *e)
 {
     struct source_ids over;
-    if (!source_read_ids(p->db,
-                         "SELECT s.id FROM sequences s WHERE s.status = 'cancelled' AND "
-                         "s.finished_at IS NULL LIMIT 64",
-                         &over, e)) {
-        return false;
+    struct sql q = {0};
+    sql_addf(&q,
+             "SELECT id, user_id FROM sequences WHERE status = 'cancelled' AND finished_at IS NULL "
+             "AND id > %" PRIu64 " ORDER BY id LIMIT %d",
+             p->turn_leave, SOURCES_A_TICK);
+    bool ok = source_read_ids(p->db, q.text.data, &over, e);
+    sql_done(&q);
+    for (size_t i = 0; ok && i < over.n; i++) {
+        ok = leave_sequence(p, over.id[i], e);
     }
-    for (size_t i = 0; i < over.n; i++) {
-        uint64_t n = 0;
-        if (!store_execf(p->db, NULL, e,
-                         "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64,
-                         over.id[i]) ||
-            !store_execf(p->db, &n, e,
-                         "UPDATE sequence_contacts SET status = 'left', reason = 'cancelled', "
-                         "ended_at = UTC_TIMESTAMP(3), check_at = UTC_TIMESTAMP(3) WHERE "
-                         "sequence_id = %" PRIu64 " AND status = 'active' LIMIT %d",
-                         over.id[i], LEAVE_ROWS)) {
-            return false;
-        }
-        if (n == LEAVE_ROWS) {
-            p->next_leave = 0;
-        }
-    }
-    return true;
+    p->turn_leave = ok && over.n == SOURCES_A_TICK ? over.id[over.n - 1] : 0;
+    return ok;
 }
 
 bool

@@ -73,6 +73,7 @@ MUST_USE bool reconcile_pass(struct reaper *r, struct err *e);
 MUST_USE bool recovery_pass(struct reaper *r, struct err *e);
 MUST_USE bool policy_pass(struct reaper *r, struct err *e);
 MUST_USE bool progress_pass(struct reaper *r, struct err *e);
+MUST_USE bool contacts_pass(struct reaper *r, struct err *e);
 MUST_USE bool members_pass(struct reaper *r, struct err *e);
 /* Does a slice of the work, if one is due. */
 MUST_USE bool archive_pass(struct reaper *r, struct err *e);

@@ -133,7 +133,7 @@ def fill(sql, mixture):
         sql.exec("INSERT INTO sequence_requests (sequence_id, lead_id, created_at) SELECT 1000000 + seq % 50, seq, UTC_TIMESTAMP(3)"
                  f" FROM seq_1_to_{ROWS // 10}")
         sql.exec("INSERT INTO sequence_contacts (sequence_id, user_id, device_id, lead_id, recipient_phone, entry_sequence_id, status,"
-                 " enrolled_at, last_at, check_at) SELECT 1000 + seq % 100, 2, 1000 + seq % 5000, seq, CONCAT('77', seq), 1, ELT(1 + seq % 4,"
+                 " enrolled_at, last_at, check_at) SELECT IF(seq % 3, 1 + seq % 4, 1000 + seq % 100), 2, 1000 + seq % 5000, seq, CONCAT('77', seq), 1, ELT(1 + seq % 4,"
                  " 'active', 'finished', 'finished', 'left'), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), IF(seq % 4, NULL, UTC_TIMESTAMP(3) +"
                  f" INTERVAL seq SECOND) FROM seq_1_to_{ROWS}")
         sql.exec("INSERT INTO recurring_messages (user_id, name, status, content, freq, start_local, planned_after, next_run_at, created_at,"
