@@ -2,7 +2,7 @@
  * render_check() lets pass is rendered, always alike, as valid UTF-8; what it refuses is not.
  *
  *   clang -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_render.c \
- *       shared/render.c shared/phone.c shared/mem.c shared/err.c -lxxhash */
+ *       shared/render*.c shared/phone.c shared/mem.c shared/err.c -lxxhash */
 #include "shared/render.h"
 
 #include <stdlib.h>
