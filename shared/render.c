@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <xxhash.h>
 
@@ -16,6 +17,8 @@ struct writer {
     size_t start;           /* out->len at the beginning */
     struct by_name *sorted; /* the vars, when they and their uses are enough to pay for it */
     const char *name;       /* the recipient's, NULL for none */
+    struct buf greeting;    /* rendered, once it is needed */
+    bool is_greeting;
     struct err *e;
 };
 
@@ -69,6 +72,23 @@ find_var(const struct writer *w, const char *name, size_t len)
     return NULL;
 }
 
+/* Spaces around a word do not make a name of it. */
+static bool
+is_listed(const char *value, const char *const *words)
+{
+    value += strspn(value, " \t\r\n");
+    size_t n = strlen(value);
+    while (n && strchr(" \t\r\n", value[n - 1])) {
+        n--;
+    }
+    for (; words && *words; words++) {
+        if (strncasecmp(value, *words, n) == 0 && !(*words)[n]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Looked for once: a long value that is no name would otherwise cost its length at each use. */
 static const char *
 recipient_name(const struct writer *w)
@@ -76,7 +96,7 @@ recipient_name(const struct writer *w)
     static const char *const spellings[] = {"name", "recipient_name"};
     for (size_t i = 0; i < 2; i++) {
         const struct render_var *v = find_var(w, spellings[i], strlen(spellings[i]));
-        if (v && !render_is_no_name(v->value)) {
+        if (v && !render_is_no_name(v->value) && !is_listed(v->value, w->in->not_names)) {
             return v->value;
         }
     }
@@ -95,21 +115,50 @@ put_value(struct writer *w, const char *name, size_t len, const char *value)
     return put(w, value, n);
 }
 
+static bool write_pieces(struct writer *w);
+
+/* Written once with choices of its own, then put wherever it is named. */
+static bool
+render_greeting(struct writer *w)
+{
+    const char *text = w->in->greeting;
+    struct parser p = {.text = text, .len = strlen(text), .e = w->e};
+    struct writer own = *w;
+    own.parsed = &p;
+    own.out = &w->greeting;
+    own.start = 0;
+    own.is_greeting = true;
+    buf_adds(&w->greeting, "");
+    bool ok = (render_parse(&p) && write_pieces(&own)) || err_wrap(w->e, "the greeting");
+    free(p.pieces);
+    return ok;
+}
+
+static bool
+is_word(const char *name, size_t len, const char *word)
+{
+    return len == strlen(word) && memcmp(name, word, len) == 0;
+}
+
 /* Sets *next to where to go on: a default behind the variable is written when there is no value. */
 static bool
 put_variable(struct writer *w, const struct piece *piece, size_t *next)
 {
     const char *name = w->parsed->text + piece->from;
     const char *value = NULL;
-    bool is_name = piece->len == 4 && memcmp(name, "name", 4) == 0;
-    if (is_name || (piece->len == 14 && memcmp(name, "recipient_name", 14) == 0)) {
+    if (is_word(name, piece->len, "name") || is_word(name, piece->len, "recipient_name")) {
         value = !w->name && !piece->options ? w->in->name_fallback : w->name;
     } else {
         const struct render_var *v = find_var(w, name, piece->len);
-        if (!v && piece->kind == BARE) {
+        bool greets = (!v || !v->value || !*v->value) && w->in->greeting && !w->is_greeting &&
+                      is_word(name, piece->len, "greeting");
+        if (!v && !greets && piece->kind == BARE) {
             return put(w, name - 1, (size_t)piece->len + 2);
         }
-        value = v ? v->value : NULL;
+        if (greets && !w->greeting.data && !render_greeting(w)) {
+            return false;
+        }
+        value = greets ? w->greeting.data : v ? v->value : NULL;
     }
     if (!value || !*value) {
         return true;
@@ -123,7 +172,9 @@ static size_t
 choose(const struct writer *w, size_t open)
 {
     const struct piece *pieces = w->parsed->pieces;
-    uint64_t hash = XXH64(w->in->job_id, strlen(w->in->job_id), pieces[open].from);
+    /* Positions of the greeting are none of the template's: the two choose apart. */
+    uint64_t seed = pieces[open].from | (uint64_t)w->is_greeting << 32;
+    uint64_t hash = XXH64(w->in->job_id, strlen(w->in->job_id), seed);
     size_t at = open;
     for (uint64_t skip = hash % pieces[open].options; skip; skip--) {
         at = pieces[at].next;
@@ -183,6 +234,7 @@ render(const struct render_input *in, struct buf *out, struct err *e)
         out->len = ok ? out->len : w.start;
         out->data[out->len] = '\0';
     }
+    buf_done(&w.greeting);
     free(w.sorted);
     free(p.pieces);
     return ok;

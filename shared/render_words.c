@@ -51,10 +51,29 @@ skip_no_letters(const char *s)
     }
 }
 
+/* What gateways call a number: 60123456789@s.whatsapp.net, 60123456789:12@c.us. */
+static bool
+is_address(const char *s)
+{
+    s += strspn(s, " +");
+    size_t n = strspn(s, "0123456789:-");
+    return n >= 6 && s[n] == '@';
+}
+
+size_t
+render_chars(const char *text, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
+    return n;
+}
+
 bool
 render_is_no_name(const char *name)
 {
-    const char *s = name ? skip_no_letters(name) : "";
+    const char *s = name && !is_address(name) ? skip_no_letters(name) : "";
     if (strncasecmp(s, "null", 4) == 0) {
         s = skip_no_letters(s + 4);
     } else if (strncasecmp(s, "undefined", 9) == 0) {
