@@ -68,10 +68,10 @@ composer_new(const struct compose_settings *s, struct composer **ret, struct err
     char names[128];
     c->s = s;
     bool ok = read_greetings(c, e);
-    c->usual = ok ? greetings_find(c->greetings, s->language) : NULL;
+    c->usual = ok ? greetings_find(c->greetings, s->default_language) : NULL;
     if (ok && !c->usual) {
-        ok = err_set(e, ERR_INPUT, "default_language: no greetings for '%.40s'; there are %s", s->language,
-                     greetings_names(c->greetings, names, sizeof names));
+        ok = err_set(e, ERR_INPUT, "default_language: no greetings for '%.40s'; there are %s",
+                     s->default_language, greetings_names(c->greetings, names, sizeof names));
     }
     if (!ok) {
         composer_free(c);

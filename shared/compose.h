@@ -16,10 +16,10 @@
 #include <stdint.h>
 
 struct compose_settings {
-    char *greetings;     /* path of a file (greeting.h) beside the built-in ones, or "" */
-    char *language;      /* of who has none */
-    char *name_fallback; /* for all languages, or "": each one's own */
-    bool neutral_names;  /* their neutral ones */
+    char *greetings;        /* path of a file (greeting.h) beside the built-in ones, or "" */
+    char *default_language; /* of who has none */
+    char *name_fallback;    /* for all languages, or "": each one's own */
+    bool neutral_names;     /* their neutral ones */
 };
 
 #define COMPOSE_OFFSET(settings, member)                                                           \
@@ -35,7 +35,7 @@ struct compose_settings {
      "file of greetings that adds languages to the built-in ones, or replaces them"},              \
         {"default_language",                                                                       \
          CONF_STR,                                                                                 \
-         COMPOSE_OFFSET(settings, language),                                                       \
+         COMPOSE_OFFSET(settings, default_language),                                               \
          "ms",                                                                                     \
          NULL,                                                                                     \
          0,                                                                                        \
