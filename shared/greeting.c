@@ -175,9 +175,11 @@ read_fallback(struct reader *r, const char *key, const char **field, bool *has, 
 static bool
 is_time(const char *s, int *ret_minute)
 {
-    if (strlen(s) != 5 || s[2] != ':' || strspn(s, "0123456789") != 2 ||
-        strspn(s + 3, "0123456789") != 2) {
-        return false;
+    static const char form[] = "dd:dd";
+    for (size_t i = 0; i < sizeof form; i++) {
+        if (form[i] == 'd' ? !isdigit((unsigned char)s[i]) : s[i] != form[i]) {
+            return false;
+        }
     }
     int hour = (s[0] - '0') * 10 + s[1] - '0', minute = (s[3] - '0') * 10 + s[4] - '0';
     *ret_minute = hour * 60 + minute;

@@ -158,6 +158,11 @@ def templates_are_checked():
             return json.loads(out) if out else err
 
         path = fleet.folder + "/t.txt"
+        fleet.ctl("device", "add", "A", "--language", "id")
+        equal("id", json.loads(fleet.ctl("--json", "device", "show", "A")[1])["language"], "a device's language")
+        fleet.ctl("device", "set", "A", "--language", "")
+        equal("", json.loads(fleet.ctl("--json", "device", "show", "A")[1])["language"], "no language")
+        true("language: a name like ms" in fleet.ctl("device", "set", "A", "--language", "a b", check=False)[2], "no name of one")
         with open(path, "w") as f:
             f.write("{{greeting}} {{name|you}}, {our|the} menu in {{city}} {town}.\n{{name}}\n")
         got = check(path)
