@@ -70,18 +70,27 @@ find_width(const struct walk *w, const char *name, size_t len)
     return NULL;
 }
 
+/* These are variables in single braces too, whoever the recipient is. */
+static bool
+is_name(const char *name, size_t len)
+{
+    return (len == 4 && memcmp(name, "name", 4) == 0) ||
+           (len == 14 && memcmp(name, "recipient_name", 14) == 0);
+}
+
 /* Returns where to go on. */
 static size_t
 add_variable(struct walk *w, size_t i)
 {
     const struct piece *piece = &w->parsed->pieces[i];
     struct render_facts *f = w->facts;
-    bool bare = piece->kind == BARE, has_default = piece->options > 0;
     const char *name = w->parsed->text + piece->from;
     const struct render_width *known = find_width(w, name, piece->len);
+    bool bare = piece->kind == BARE && !known && !is_name(name, piece->len);
+    bool has_default = piece->options > 0;
     VEC_GROW(f->variables, f->n_variables, w->cap);
-    f->variables[f->n_variables++] = (struct render_variable){
-        name, piece->len, piece->from, 1, has_default ? 0 : 1, bare && !known};
+    f->variables[f->n_variables++] =
+        (struct render_variable){name, piece->len, piece->from, 1, has_default ? 0 : 1, bare};
     if (has_default) {
         size_t n = 0;
         for (i++; i < piece->next; i++) {

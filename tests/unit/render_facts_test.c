@@ -47,6 +47,7 @@ TEST(choices_lengths_and_variables_are_counted)
         {"{city} {{x}}", "0 1 7 7 city*1/1(bare) x*1/1"},
         {"{city}{{city}}", "0 1 6 6 city*2/2"},
         {"{name} {{name|you there}}", "0 1 13 13 name*2/1"},
+        {"{recipient_name}{{recipient_name}}", "0 1 0 0 recipient_name*2/2"},
         {"{{greeting}} {x|{greeting}}", "1 2 7 19 greeting*2/2"},
         {"{b}{a}{b}{abc}{ab}", "0 1 18 18 b*2/2(bare) a*1/1(bare) abc*1/1(bare) ab*1/1(bare)"},
         {"a{b", "template 1:2 (byte 1): this { is never closed; write \\{ for a literal brace"},
