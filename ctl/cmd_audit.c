@@ -3,6 +3,7 @@
  * it counts. */
 #include "ctl/audit.h"
 #include "ctl/command.h"
+#include "shared/archive.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -46,6 +47,24 @@ audit_fact(struct audit *a, const char *what, int64_t count)
     struct doc *d = doc_append(a->facts);
     doc_put_str(d, "what", what);
     doc_put_int(d, "count", count);
+}
+
+bool
+audit_rows(struct audit *a, const char *kind, const char *before, const char *behind, struct err *e)
+{
+    struct sql q = {0};
+    struct rows r;
+    sql_text(&q, before);
+    sql_uint(&q, a->c->user_id);
+    sql_text(&q, behind);
+    sql_addf(&q, " LIMIT %d", STUCK_LIMIT);
+    bool ok = store_query(a->c->store, &q, &r, e);
+    sql_done(&q);
+    while (ok && rows_next(&r)) {
+        audit_found(a, kind, rows_uint(&r, 0), "%s %s", rows_str(&r, 1), rows_str(&r, 2));
+    }
+    rows_done(&r);
+    return ok;
 }
 
 static int
@@ -143,11 +162,15 @@ check_again(struct walk *w, int64_t *proven, struct err *e)
     if (!w->again.text.len) {
         return true;
     }
-    sql_text(&q, "SELECT x.message_id, COUNT(*), m.unknowns FROM message_events x JOIN "
-                 "broadcast_messages m ON "
-                 "m.id = x.message_id WHERE x.event = 'sent' AND x.message_id IN (");
+    sql_text(&q, "SELECT x.message_id, COUNT(*), COALESCE((SELECT unknowns FROM broadcast_messages "
+                 "WHERE id = x.message_id), (SELECT unknowns FROM broadcast_messages_archive WHERE "
+                 "id = x.message_id)) FROM (SELECT message_id, gen, token FROM message_events "
+                 "WHERE event = 'sent' AND message_id IN (");
     buf_add(&q.text, w->again.text.data, w->again.text.len);
-    sql_text(&q, ") GROUP BY x.message_id, m.unknowns HAVING COUNT(*) > 1");
+    sql_text(&q, ") UNION SELECT message_id, gen, token FROM message_events_archive WHERE event = "
+                 "'sent' AND message_id IN (");
+    buf_add(&q.text, w->again.text.data, w->again.text.len);
+    sql_text(&q, ")) AS x GROUP BY x.message_id HAVING COUNT(*) > 1");
     bool ok = store_query(w->a->c->store, &q, &r, e);
     while (ok && rows_next(&r)) {
         if (rows_int(&r, 2) > 0) {
@@ -163,19 +186,36 @@ check_again(struct walk *w, int64_t *proven, struct err *e)
     return ok;
 }
 
+/* The next rows of one table, in the order of the walk. */
+static void
+add_walk(struct sql *q, const struct walk *w, const char *head)
+{
+    sql_text(q, head);
+    sql_addf(q,
+             "campaign_id = %" PRIu64
+             " AND (recipient_phone > %s OR (recipient_phone = %s AND device_id > %" PRIu64
+             ")) ORDER BY recipient_phone, device_id LIMIT %d)",
+             w->campaign, w->phone, w->phone, w->device, BATCH);
+}
+
 static bool
 walk_campaign(struct walk *w, int64_t *proven, struct err *e)
 {
+    struct sql q = {0};
     struct rows r;
     for (uint64_t n = BATCH; n == BATCH;) {
-        if (!store_queryf(
-                w->a->c->store, &r, e,
-                "SELECT recipient_phone, device_id, id, status, unknowns, attempt FROM "
-                "broadcast_messages "
-                "FORCE INDEX (messages_campaign_recipient) WHERE campaign_id = %" PRIu64
-                " AND (recipient_phone > %s OR (recipient_phone = %s AND device_id > %" PRIu64
-                ")) ORDER BY recipient_phone, device_id LIMIT %d",
-                w->campaign, w->phone, w->phone, w->device, BATCH)) {
+        sql_clear(&q);
+        add_walk(&q, w,
+                 "(SELECT recipient_phone, device_id, id, status, unknowns, attempt FROM "
+                 "broadcast_messages FORCE INDEX (messages_campaign_recipient) WHERE ");
+        add_walk(&q, w,
+                 " UNION ALL (SELECT recipient_phone, device_id, id, status, unknowns, "
+                 "attempt FROM broadcast_messages_archive FORCE INDEX "
+                 "(archive_campaign_recipient) WHERE ");
+        sql_addf(&q, " ORDER BY 1, 2 LIMIT %d", BATCH);
+        bool ok = store_query(w->a->c->store, &q, &r, e);
+        sql_done(&q);
+        if (!ok) {
             return false;
         }
         n = r.count;
@@ -213,12 +253,66 @@ check_key(struct audit *a, struct err *e)
     return true;
 }
 
+/* A message that was made again while the first one is in the archive. */
+static bool
+find_twins(struct audit *a, struct err *e)
+{
+    struct archive_choice all = {.user_id = a->c->user_id};
+    struct archive *archive = NULL;
+    struct archive_seen seen = {0};
+    int64_t looked = 0;
+    bool ok = archive_open_restore(a->c->store, &all, &archive, e);
+    while (ok && !seen.done) {
+        ok = archive_step(archive, true, &seen, e);
+        looked += (int64_t)seen.looked;
+        for (size_t i = 0; ok && i < seen.n_twins; i++) {
+            audit_found(a, "made-again", seen.twins[i],
+                        "it is in the archive, and a message of the same job id is in "
+                        "broadcast_messages; see: paceline message trace");
+        }
+    }
+    archive_close(archive);
+    if (looked) {
+        audit_fact(a, "archived messages", looked);
+    }
+    return ok;
+}
+
+/* What other sources sent more than once: recipients and job ids are one there, so it is enough to
+ * look at those that were tried again. */
+static bool
+walk_devices(struct walk *w, int64_t *proven, struct err *e)
+{
+    struct rows devices, r;
+    bool ok = store_queryf(w->a->c->store, &devices, e,
+                           "SELECT id FROM devices WHERE user_id = %" PRIu64, w->a->c->user_id);
+    while (ok && rows_next(&devices)) {
+        ok = store_queryf(w->a->c->store, &r, e,
+                          "SELECT id, unknowns > 0, attempt > 1 FROM broadcast_messages WHERE "
+                          "status = 'sent' AND device_id = %" PRIu64 " AND campaign_id IS NULL",
+                          rows_uint(&devices, 0));
+        while (ok && rows_next(&r)) {
+            w->rows++;
+            w->resent += rows_int(&r, 1);
+            if (rows_int(&r, 1) || rows_int(&r, 2)) {
+                sql_text(&w->again, w->again.text.len ? ", " : "");
+                sql_uint(&w->again, rows_uint(&r, 0));
+            }
+        }
+        rows_done(&r);
+        ok = ok && check_again(w, proven, e);
+    }
+    rows_done(&devices);
+    sql_done(&w->again);
+    return ok;
+}
+
 static bool
 duplicates(struct audit *a, struct err *e)
 {
     struct rows r;
     int64_t rows = 0, resent = 0, proven = 0;
-    if (!check_key(a, e) ||
+    if (!check_key(a, e) || !find_twins(a, e) ||
         !store_queryf(a->c->store, &r, e,
                       "SELECT id, name FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
                       a->c->user_id)) {
@@ -232,8 +326,12 @@ duplicates(struct audit *a, struct err *e)
         resent += w.resent;
         sql_done(&w.again);
     }
+    struct walk others = {.a = a};
+    ok = ok && walk_devices(&others, &proven, e);
+    resent += others.resent;
     audit_fact(a, "campaigns", (int64_t)r.count);
     audit_fact(a, "messages", rows);
+    audit_fact(a, "sent by other sources", others.rows);
     audit_fact(a, "sent again after an unknown outcome", resent);
     audit_fact(a, "of these delivered twice for certain", proven);
     rows_done(&r);
@@ -248,25 +346,6 @@ audit_duplicates(struct ctl *c, const struct args *a)
 }
 
 /* --- stuck ---------------------------------------------------------------------------- */
-
-/* Rows {message or 0, text, text} of a query that takes the user's id become findings. */
-static bool
-find_rows(struct audit *a, const char *kind, const char *before, const char *behind, struct err *e)
-{
-    struct sql q = {0};
-    struct rows r;
-    sql_text(&q, before);
-    sql_uint(&q, a->c->user_id);
-    sql_text(&q, behind);
-    sql_addf(&q, " LIMIT %d", STUCK_LIMIT);
-    bool ok = store_query(a->c->store, &q, &r, e);
-    sql_done(&q);
-    while (ok && rows_next(&r)) {
-        audit_found(a, kind, rows_uint(&r, 0), "%s %s", rows_str(&r, 1), rows_str(&r, 2));
-    }
-    rows_done(&r);
-    return ok;
-}
 
 /* The campaigns that a reaper should have ended; its round may just be under way. */
 static bool
@@ -284,28 +363,28 @@ find_unended(struct audit *a, struct err *e)
         "m.campaign_id = c.id AND m.status = 'unknown' AND m.decide_at IS NOT NULL)";
     for (int i = 0; i < SETTLE_S; i++) {
         struct audit look = {.c = a->c, .findings = doc_list()};
-        bool ok = find_rows(&look, "unended", before, behind, e);
+        bool ok = audit_rows(&look, "unended", before, behind, e);
         doc_free(look.findings);
         if (!ok || !look.n) {
             return ok;
         }
         (void)nanosleep(&(struct timespec){1, 0}, NULL);
     }
-    return find_rows(a, "unended", before, behind, e);
+    return audit_rows(a, "unended", before, behind, e);
 }
 
 static bool
 stuck(struct audit *a, struct err *e)
 {
-    return find_rows(a, "processing",
-                     "SELECT m.id, 'claimed since', m.processing_started_at FROM "
-                     "broadcast_messages m WHERE "
-                     "m.status = 'processing' AND m.processing_started_at < UTC_TIMESTAMP(3) - "
-                     "INTERVAL 5 MINUTE AND "
-                     "m.user_id = ",
-                     " ORDER BY m.processing_started_at, m.id", e) &&
+    return audit_rows(a, "processing",
+                      "SELECT m.id, 'claimed since', m.processing_started_at FROM "
+                      "broadcast_messages m WHERE "
+                      "m.status = 'processing' AND m.processing_started_at < UTC_TIMESTAMP(3) - "
+                      "INTERVAL 5 MINUTE AND "
+                      "m.user_id = ",
+                      " ORDER BY m.processing_started_at, m.id", e) &&
            audit_devices(a, false, e) && find_unended(a, e) &&
-           find_rows(
+           audit_rows(
                a, "ended-early",
                "SELECT 0, c.name, 'is marked as ended and has messages that are not' FROM "
                "campaigns c WHERE c.user_id = ",
@@ -313,21 +392,23 @@ stuck(struct audit *a, struct err *e)
                "WHERE m.campaign_id = c.id AND m.status IN ('pending', 'processing', "
                "'queued'))",
                e) &&
-           find_rows(a, "unsteered",
-                     "SELECT 0, c.name, CONCAT('is ', c.status, ', but Redis was told ', "
-                     "c.steered) FROM campaigns c "
-                     "WHERE c.user_id = ",
-                     " AND c.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND AND c.steered <> "
-                     "CASE WHEN c.status = "
-                     "'paused' THEN 'paused' WHEN c.status = 'cancelled' AND c.finished_at IS NULL "
-                     "THEN 'cancelled' "
-                     "ELSE 'none' END",
-                     e) &&
-           find_rows(a, "unsteered",
-                     "SELECT 0, d.name, 'was changed and Redis was not told: is a producer "
-                     "running?' FROM devices d "
-                     "WHERE d.unsteered = 1 AND d.user_id = ",
-                     " AND d.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND", e);
+           audit_rows(
+               a, "unsteered",
+               "SELECT 0, c.name, CONCAT('is ', c.status, ', but Redis was told ', "
+               "c.steered) FROM campaigns c "
+               "WHERE c.user_id = ",
+               " AND c.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND AND c.steered <> "
+               "CASE WHEN c.status = "
+               "'paused' THEN 'paused' WHEN c.status = 'cancelled' AND c.finished_at IS NULL "
+               "THEN 'cancelled' "
+               "ELSE 'none' END",
+               e) &&
+           audit_rows(a, "unsteered",
+                      "SELECT 0, d.name, 'was changed and Redis was not told: is a producer "
+                      "running?' FROM devices d "
+                      "WHERE d.unsteered = 1 AND d.user_id = ",
+                      " AND d.updated_at < UTC_TIMESTAMP(3) - INTERVAL 10 SECOND", e) &&
+           audit_sources(a, e);
 }
 
 static int
@@ -340,59 +421,9 @@ audit_stuck(struct ctl *c, const struct args *a)
 /* --- conservation --------------------------------------------------------------------- */
 
 static bool
-count_campaign(struct audit *a, uint64_t campaign, int64_t counts[7], struct err *e)
-{
-    struct rows r;
-    if (!store_queryf(
-            a->c->store, &r, e,
-            "SELECT c.name, c.total, COUNT(m.id), SUM(m.status = 'pending'), SUM(m.status = "
-            "'processing'), "
-            "SUM(m.status = 'queued'), SUM(m.status = 'sent'), SUM(m.status = 'failed'), "
-            "SUM(m.status = 'skipped'), SUM(m.status = 'unknown') FROM campaigns c LEFT JOIN "
-            "broadcast_messages m ON m.campaign_id = c.id WHERE c.id = %" PRIu64 " GROUP BY c.id",
-            campaign)) {
-        return false;
-    }
-    if (rows_next(&r)) {
-        if (rows_int(&r, 1) != rows_int(&r, 2)) {
-            audit_found(a, "total", 0, "campaign %.100s: it has %s messages, and %s rows are there",
-                        rows_str(&r, 0), rows_str(&r, 1), rows_str(&r, 2));
-        }
-        for (unsigned i = 0; i < 7; i++) {
-            counts[i] += rows_int(&r, 3 + i);
-        }
-    }
-    rows_done(&r);
-    return true;
-}
-
-static bool
-count_rows(struct audit *a, struct err *e)
-{
-    static const char *const names[] = {"pending", "processing", "queued", "sent",
-                                        "failed",  "skipped",    "unknown"};
-    int64_t counts[7] = {0};
-    struct rows r;
-    if (!store_queryf(a->c->store, &r, e,
-                      "SELECT id FROM campaigns WHERE user_id = %" PRIu64 " ORDER BY id",
-                      a->c->user_id)) {
-        return false;
-    }
-    bool ok = true;
-    while (ok && rows_next(&r)) {
-        ok = count_campaign(a, rows_uint(&r, 0), counts, e);
-    }
-    rows_done(&r);
-    for (size_t i = 0; i < 7; i++) {
-        audit_fact(a, names[i], counts[i]);
-    }
-    return ok;
-}
-
-static bool
 conservation(struct audit *a, struct err *e)
 {
-    return count_rows(a, e) && audit_devices(a, true, e) && audit_leases(a, e);
+    return audit_counts(a, e) && audit_devices(a, true, e) && audit_leases(a, e);
 }
 
 static int

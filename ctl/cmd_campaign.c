@@ -65,8 +65,10 @@ list(struct ctl *c, const struct args *a)
     return CTL_OK;
 }
 
-static const struct column row_columns[] = {
-    {"status", "ROWS", SHOW_TEXT}, {"rows", "COUNT", SHOW_INT}, {NULL, NULL, SHOW_TEXT}};
+static const struct column row_columns[] = {{"status", "ROWS", SHOW_TEXT},
+                                            {"rows", "COUNT", SHOW_INT},
+                                            {"archived", "OF THESE ARCHIVED", SHOW_INT},
+                                            {NULL, NULL, SHOW_TEXT}};
 static const struct column device_columns[] = {{"id", "ID", SHOW_ID},
                                                {"name", "DEVICE", SHOW_TEXT},
                                                {"status", "STATUS", SHOW_TEXT},
@@ -81,7 +83,15 @@ put_rows(struct ctl *c, const char *query, uint64_t id, const struct column *wha
     struct rows r;
     sql_text(&q, query);
     sql_uint(&q, id);
-    sql_text(&q, what == row_columns ? " GROUP BY status" : " ORDER BY d.name");
+    if (what == row_columns) {
+        sql_addf(&q,
+                 " GROUP BY status UNION ALL SELECT status, COUNT(*), COUNT(*) FROM "
+                 "broadcast_messages_archive WHERE campaign_id = %" PRIu64
+                 " GROUP BY status) AS t GROUP BY status ORDER BY status",
+                 id);
+    } else {
+        sql_text(&q, " ORDER BY d.name");
+    }
     bool ok = store_query(c->store, &q, &r, e);
     sql_done(&q);
     if (ok) {
@@ -105,12 +115,14 @@ describe(struct ctl *c, uint64_t id, struct doc *d, struct err *e)
         doc_put_str(d, "content", rows_str(&r, 0));
     }
     rows_done(&r);
-    return put_rows(c, "SELECT status, COUNT(*) FROM broadcast_messages WHERE campaign_id = ", id,
-                    row_columns, "messages", d, e) &&
+    return put_rows(c,
+                    "SELECT status, SUM(n), SUM(archived) FROM (SELECT status, COUNT(*) AS n, 0 AS "
+                    "archived FROM broadcast_messages WHERE campaign_id = ",
+                    id, row_columns, "messages", d, e) &&
            put_rows(c,
-                    "SELECT d.id, d.name, d.status FROM campaign_devices x JOIN devices d ON d.id "
-                    "= x.device_id "
-                    "WHERE x.campaign_id = ",
+                    "SELECT d.id, d.name, d.status FROM campaign_devices x JOIN campaigns c ON "
+                    "c.id = x.campaign_id JOIN devices d ON d.id = x.device_id AND d.user_id = "
+                    "c.user_id WHERE x.campaign_id = ",
                     id, device_columns, "devices", d, e);
 }
 

@@ -29,12 +29,12 @@ static const struct flag trace_flags[] = {
     "m.decide_at, "                                                                                \
     "m.provider_message_id, m.error_class, m.error_message, m.created_at, "                        \
     "m.processing_started_at, "                                                                    \
-    "m.processing_worker_id, m.queued_at, m.sent_at, m.updated_at"
-#define MESSAGE_TABLES                                                                             \
-    " FROM broadcast_messages m LEFT JOIN campaigns c ON c.id = m.campaign_id "                    \
-    "LEFT JOIN sequences s ON s.id = m.sequence_id "                                               \
-    "LEFT JOIN recurring_messages r ON r.id = m.recurring_id "                                     \
-    "LEFT JOIN devices d ON d.id = m.device_id "
+    "m.processing_worker_id, m.queued_at, m.sent_at, m.updated_at, "
+#define MESSAGE_JOINS                                                                              \
+    " m LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = m.user_id "                  \
+    "LEFT JOIN sequences s ON s.id = m.sequence_id AND s.user_id = m.user_id "                     \
+    "LEFT JOIN recurring_messages r ON r.id = m.recurring_id AND r.user_id = m.user_id "           \
+    "LEFT JOIN devices d ON d.id = m.device_id AND d.user_id = m.user_id "
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},
@@ -65,6 +65,7 @@ static const struct column columns[] = {
     {"queued_at", NULL, SHOW_TIME},
     {"sent_at", NULL, SHOW_TIME},
     {"updated_at", NULL, SHOW_TIME},
+    {"archived_at", "ARCHIVED", SHOW_TIME},
     {NULL, NULL, SHOW_TEXT},
 };
 
@@ -82,20 +83,29 @@ static const struct column redis_columns[] = {
 
 /* --- which message -------------------------------------------------------------------- */
 
-/* Messages of this user; where is a condition, up to the value. */
+/* Messages of this user, in the ledger and in the archive; where is a condition, up to the value.
+ */
 static bool
 query(struct ctl *c, const char *where, const char *text, uint64_t id, struct rows *r,
       struct err *e)
 {
     struct sql q = {0};
-    sql_text(&q, "SELECT " MESSAGE_COLUMNS MESSAGE_TABLES "WHERE ");
-    sql_text(&q, where);
-    if (text) {
-        sql_str(&q, text);
-    } else {
-        sql_uint(&q, id);
+    for (int archive = 0; archive < 2; archive++) {
+        sql_text(&q, archive ? ") UNION ALL (SELECT " MESSAGE_COLUMNS
+                               "m.archived_at FROM broadcast_messages_archive" MESSAGE_JOINS
+                             : "(SELECT " MESSAGE_COLUMNS
+                               "NULL FROM broadcast_messages" MESSAGE_JOINS);
+        sql_text(&q, "WHERE ");
+        sql_text(&q, where);
+        if (text) {
+            sql_str(&q, text);
+        } else {
+            sql_uint(&q, id);
+        }
+        sql_addf(&q, " AND m.user_id = %" PRIu64 " ORDER BY m.id DESC LIMIT %d", c->user_id,
+                 LIST_MAX);
     }
-    sql_addf(&q, " AND m.user_id = %" PRIu64 " ORDER BY m.id DESC LIMIT %d", c->user_id, LIST_MAX);
+    sql_addf(&q, ") ORDER BY 1 DESC LIMIT %d", LIST_MAX);
     bool ok = store_query(c->store, &q, r, e);
     sql_done(&q);
     return ok;
@@ -193,11 +203,14 @@ static bool
 put_hops(struct ctl *c, uint64_t id, struct doc *message, struct err *e)
 {
     struct rows r;
+    /* UNION leaves out a line that a repeated result has left on both sides. */
     if (!store_queryf(c->store, &r, e,
                       "SELECT happened_at, event, actor, gen, token, code, detail, send_ms FROM "
-                      "message_events "
-                      "WHERE message_id = %" PRIu64 " ORDER BY gen, token",
-                      id)) {
+                      "message_events WHERE message_id = %" PRIu64
+                      " UNION SELECT happened_at, event, actor, gen, token, code, detail, send_ms "
+                      "FROM message_events_archive WHERE message_id = %" PRIu64
+                      " ORDER BY gen, token",
+                      id, id)) {
         return false;
     }
     struct doc *hops = output_rows(&r, hop_columns);
@@ -206,6 +219,7 @@ put_hops(struct ctl *c, uint64_t id, struct doc *message, struct err *e)
     put_hop(hops, message, "claimed_at", "claimed", doc_str(doc_get(message, "claimed_by")));
     put_hop(hops, message, "queued_at", "queued", doc_str(doc_get(message, "claimed_by")));
     put_skipped(hops, message);
+    put_hop(hops, message, "archived_at", "archived", "");
     doc_put(message, "hops", sorted(hops));
     doc_free(hops);
     return true;

@@ -136,23 +136,25 @@ show(struct ctl *c, const struct args *a)
 /* --- pause, resume, cancel ------------------------------------------------------------- */
 
 /* What fell into the pause is not caught up: the next time is looked for from now on. */
+/* The last run of a rule that is over can still be stopped, as long as its messages go out. */
 static const struct turn pause_turn = {SOURCE_RECURRING,
                                        "is paused",
                                        "'paused'",
-                                       "('active')",
+                                       "('active', 'finished') AND finished_at IS NULL",
                                        "only an active one can be paused",
                                        false},
                          resume_turn =
                              {SOURCE_RECURRING,
                               "goes on; what fell into the pause is not caught up",
-                              "'active', next_run_at = NULL, planned_after = UTC_TIMESTAMP(3)",
+                              "'active', status_reason = '', next_run_at = NULL, planned_after = "
+                              "UTC_TIMESTAMP(3)",
                               "('paused')",
                               "only a paused one can be resumed",
                               false},
                          cancel_turn = {SOURCE_RECURRING,
                                         "is cancelled; what was not sent yet is skipped",
                                         "'cancelled'",
-                                        "('active', 'paused')",
+                                        "('active', 'paused', 'finished') AND finished_at IS NULL",
                                         "it cannot be cancelled any more",
                                         false};
 

@@ -19,7 +19,9 @@
         "'finished'") ", " COUNT_CONTACTS("'left'") ", (SELECT COUNT(*) FROM sequence_requests q " \
                                                     "WHERE q.sequence_id = s.id), s.steered, "     \
                                                     "s.created_at"
-#define SEQUENCE_TABLES " FROM sequences s LEFT JOIN sequences n ON n.id = s.next_sequence_id "
+#define SEQUENCE_TABLES                                                                            \
+    " FROM sequences s LEFT JOIN sequences n ON n.id = s.next_sequence_id AND n.user_id = "        \
+    "s.user_id "
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},           {"name", "SEQUENCE", SHOW_TEXT},
@@ -174,8 +176,9 @@ describe(struct ctl *c, uint64_t id, struct doc *d, struct err *e)
                     " GROUP BY status", message_columns, "messages", d, e) &&
            put_waiting(c, id, d, e) &&
            put_rows(c,
-                    "SELECT d.id, d.name, d.status FROM sequence_devices x JOIN devices d ON d.id "
-                    "= x.device_id WHERE x.sequence_id = ",
+                    "SELECT d.id, d.name, d.status FROM sequence_devices x JOIN sequences s ON "
+                    "s.id = x.sequence_id JOIN devices d ON d.id = x.device_id AND d.user_id = "
+                    "s.user_id WHERE x.sequence_id = ",
                     id, " ORDER BY d.name", device_columns, "devices", d, e) &&
            sequence_def_put(c, id, doc_put_object(d, "definition"), e);
 }

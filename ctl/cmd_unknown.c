@@ -4,6 +4,7 @@
 #include "ctl/command.h"
 #include "ctl/ctl.h"
 #include "ctl/source_names.h"
+#include "ctl/unknown_source.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -54,7 +55,8 @@ query_list(struct ctl *c, enum source_kind kind, uint64_t source, int64_t limit,
     struct sql q = {0};
     sql_addf(
         &q,
-        "SELECT m.id, m.kind, COALESCE(c.name, s.name, r.name), d.name, m.recipient_phone, 1000 * "
+        "SELECT m.id, m.kind, CASE m.user_id WHEN c.user_id THEN c.name WHEN s.user_id THEN s.name "
+        "WHEN r.user_id THEN r.name END, d.name, m.recipient_phone, 1000 * "
         "TIMESTAMPDIFF(SECOND, "
         "m.updated_at, "
         "UTC_TIMESTAMP(3)), m.attempt, m.error_class, m.error_message, m.decide_at, m.job_id, "
@@ -142,7 +144,7 @@ struct batch {
     size_t n_rows;
     struct refusal {
         uint64_t id;
-        char why[64];
+        char why[96];
     } refused[BATCH]; /* left alone */
     size_t n_refused;
 };
@@ -176,10 +178,12 @@ static void
 lock_sql(const struct batch *b, struct sql *q)
 {
     sql_text(q, "SELECT m.id, m.gen, m.status, COALESCE(m.expires_at < UTC_TIMESTAMP(3), 0), "
-                "COALESCE((SELECT c.status FROM campaigns c WHERE c.id = m.campaign_id), (SELECT "
-                "s.status FROM sequences s WHERE s.id = m.sequence_id), (SELECT r.status FROM "
-                "recurring_messages r WHERE r.id = m.recurring_id), '') = 'cancelled', EXISTS "
-                "(SELECT 1 FROM sequence_contacts x WHERE x.sequence_id = m.sequence_id AND "
+                "COALESCE((SELECT c.status FROM campaigns c WHERE c.id = m.campaign_id AND "
+                "c.user_id = m.user_id), (SELECT s.status FROM sequences s WHERE s.id = "
+                "m.sequence_id AND s.user_id = m.user_id), (SELECT r.status FROM "
+                "recurring_messages r WHERE r.id = m.recurring_id AND r.user_id = m.user_id), '') "
+                "= 'cancelled', EXISTS (SELECT 1 FROM sequence_contacts x WHERE x.sequence_id = "
+                "m.sequence_id AND x.user_id = m.user_id AND "
                 "x.device_id = m.device_id AND x.recipient_phone = m.recipient_phone AND "
                 "x.rotation = m.rotation AND x.status = 'left'), m.attempt, m.kind FROM "
                 "broadcast_messages m WHERE m.id");
@@ -223,6 +227,26 @@ lock_rows(struct store *s, struct batch *b, struct err *e)
 }
 
 static bool
+leave_archived(struct store *s, struct batch *b, const uint64_t *ids, struct err *e)
+{
+    uint64_t away[BATCH];
+    size_t n;
+    if (!unknown_parts_away(s, ids, b->n_rows, away, &n, e)) {
+        return false;
+    }
+    for (size_t i = 0, k; i < n; i++) {
+        for (k = 0; b->rows[k].id != away[i]; k++) {
+        }
+        b->rows[k] = b->rows[--b->n_rows];
+        struct refusal *x = &b->refused[b->n_refused++];
+        x->id = away[i];
+        (void)snprintf(x->why, sizeof x->why,
+                       "a part of what it belongs to is archived: paceline archive restore");
+    }
+    return true;
+}
+
+static bool
 write_rows(struct store *s, const struct batch *b, const uint64_t *ids, struct err *e)
 {
     struct sql q = {0};
@@ -246,31 +270,12 @@ write_rows(struct store *s, const struct batch *b, const uint64_t *ids, struct e
     return ok;
 }
 
-/* Campaigns, contacts of sequences and runs that had ended are counted, and ended, anew. */
-static bool
-reopen(struct store *s, const struct batch *b, const uint64_t *ids, struct err *e)
+static void
+copy_ids(const struct batch *b, uint64_t ids[BATCH])
 {
-    static const char *const updates[] = {
-        "UPDATE campaigns c JOIN broadcast_messages m ON m.campaign_id = c.id SET c.status = "
-        "IF(c.status = 'finished', 'running', c.status), c.finished_at = NULL, c.updated_at = "
-        "UTC_TIMESTAMP(3) WHERE c.finished_at IS NOT NULL AND m.id",
-        "UPDATE sequence_contacts x JOIN broadcast_messages m ON m.sequence_id = x.sequence_id AND "
-        "m.device_id = x.device_id AND m.recipient_phone = x.recipient_phone AND m.rotation = "
-        "x.rotation SET x.ended_at = IF(x.status = 'left', x.ended_at, NULL), x.status = "
-        "IF(x.status = 'finished', 'active', x.status), x.check_at = UTC_TIMESTAMP(3) WHERE m.id",
-        "UPDATE recurring_message_logs l JOIN broadcast_messages m ON m.recurring_id = "
-        "l.recurring_id AND m.occurrence_at = l.occurrence_at SET l.status = 'running', "
-        "l.finished_at = NULL WHERE l.status = 'finished' AND m.id"};
-    struct sql q = {0};
-    bool ok = true;
-    for (size_t i = 0; ok && i < sizeof updates / sizeof *updates; i++) {
-        sql_clear(&q);
-        sql_text(&q, updates[i]);
-        add_ids(&q, ids, b->n_rows);
-        ok = store_exec(s, &q, NULL, NULL, e);
+    for (size_t i = 0; i < b->n_rows; i++) {
+        ids[i] = b->rows[i].id;
     }
-    sql_done(&q);
-    return ok;
 }
 
 static bool
@@ -282,10 +287,13 @@ decide_body(struct store *s, void *arg, struct err *e)
     if (!lock_rows(s, b, e)) {
         return false;
     }
-    for (size_t i = 0; i < b->n_rows; i++) {
-        ids[i] = b->rows[i].id;
+    copy_ids(b, ids);
+    if (b->n_rows && !leave_archived(s, b, ids, e)) {
+        return false;
     }
-    return b->dry_run || !b->n_rows || (write_rows(s, b, ids, e) && reopen(s, b, ids, e));
+    copy_ids(b, ids);
+    return b->dry_run || !b->n_rows ||
+           (write_rows(s, b, ids, e) && unknown_reopen(s, ids, b->n_rows, e));
 }
 
 struct decide {

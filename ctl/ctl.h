@@ -23,7 +23,7 @@ struct ctl {
     /* settings */
     struct compose_settings compose;
     char *redis_url, *redis_password, *mysql_url, *mysql_password, *prefix, *user,
-        *default_time_zone;
+        *default_time_zone, *inlet_user, *inlet_password;
     int64_t partitions, log_level, log_format;
     bool json, utc;
     /* state */

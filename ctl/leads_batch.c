@@ -131,8 +131,9 @@ insert_sql(const struct lead_batch *b, struct sql *q)
     sql_text(q, " ON DUPLICATE KEY UPDATE id = id");
 }
 
-/* Adds ", column = VALUES(column)" for what the file holds.  updated_at comes first: assignments
- * are made from left to right, and it has to see the old values. */
+/* Adds ", column = VALUES(column)" for what the file holds; a lead of another user's, on this
+ * device by a mistake, stays as it is.  updated_at comes first: assignments are made from left to
+ * right, and it has to see the old values. */
 static void
 update_sql(const struct lead_batch *b, struct sql *q)
 {
@@ -140,20 +141,22 @@ update_sql(const struct lead_batch *b, struct sql *q)
         bool has;
         const char *same, *assign;
     } columns[] = {
-        {b->has_name, " AND name = VALUES(name)", ", name = VALUES(name)"},
-        {b->has_niche, " AND niche = VALUES(niche)", ", niche = VALUES(niche)"},
-        {b->has_target_status, " AND target_status = VALUES(target_status)",
-         ", target_status = VALUES(target_status)"},
-        {b->has_trigger, " AND `trigger` = VALUES(`trigger`)", ", `trigger` = VALUES(`trigger`)"},
-        {b->has_attributes, " AND attributes <=> VALUES(attributes)",
-         ", attributes = VALUES(attributes)"},
+#define COLUMN(has, name)                                                                          \
+    {(has), " AND " name " <=> VALUES(" name ")",                                                  \
+     ", " name " = IF(user_id = VALUES(user_id), VALUES(" name "), " name ")"}
+        COLUMN(b->has_name, "name"),
+        COLUMN(b->has_niche, "niche"),
+        COLUMN(b->has_target_status, "target_status"),
+        COLUMN(b->has_trigger, "`trigger`"),
+        COLUMN(b->has_attributes, "attributes"),
+#undef COLUMN
     };
     size_t n = sizeof columns / sizeof *columns;
-    sql_text(q, ", updated_at = IF(1");
+    sql_text(q, ", updated_at = IF(user_id <> VALUES(user_id) OR (1");
     for (size_t i = 0; i < n; i++) {
         sql_text(q, columns[i].has ? columns[i].same : "");
     }
-    sql_text(q, ", updated_at, VALUES(updated_at))");
+    sql_text(q, "), updated_at, VALUES(updated_at))");
     for (size_t i = 0; i < n; i++) {
         sql_text(q, columns[i].has ? columns[i].assign : "");
     }

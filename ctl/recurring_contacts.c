@@ -238,7 +238,7 @@ recurring_contacts_read(struct ctl *c, struct recurring_def *d, struct err *e)
 {
     struct reading x = {.c = c, .d = d};
     bool ok = load_devices(&x, e) && (d->json ? read_doc(&x, e) : read_csv(&x, e));
-    if (ok) {
+    if (ok && d->n_people) {
         refuse_twins(&x);
     }
     for (size_t i = 0; i < x.n_devices; i++) {

@@ -194,7 +194,8 @@ sequence_def_put(struct ctl *c, uint64_t id, struct doc *out, struct err *e)
                       "SELECT s.name, s.`trigger`, s.all_devices, 1000 * s.start_after_s, n.name, "
                       "1000 * s.next_after_s, s.min_gap_ms, s.max_gap_ms, s.batch_size, "
                       "s.batch_pause_ms, 1000 * s.max_lateness_s, s.max_attempts, s.on_unknown "
-                      "FROM sequences s LEFT JOIN sequences n ON n.id = s.next_sequence_id WHERE "
+                      "FROM sequences s LEFT JOIN sequences n ON n.id = s.next_sequence_id AND "
+                      "n.user_id = s.user_id WHERE "
                       "s.id = %" PRIu64 " AND s.user_id = %" PRIu64,
                       id, c->user_id)) {
         return false;

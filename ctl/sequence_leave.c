@@ -272,26 +272,66 @@ leads_of(struct leave *x, const char *phone, struct sql *ids, struct err *e)
     return true;
 }
 
-/* Who was to be enrolled is not any more. */
+struct forget {
+    struct leave *x;
+    const char *leads; /* "1, 2", or NULL: all */
+    uint64_t asked, triggered;
+};
+
+static void
+add_leads(struct sql *q, const struct forget *g, const char *column)
+{
+    if (g->leads) {
+        sql_text(q, column);
+        sql_text(q, g->leads);
+        sql_text(q, ")");
+    }
+    sql_addf(q, " LIMIT %d", ASKED);
+}
+
+/* The sequence is locked as an enrolment locks it: one under way commits first, and its contacts
+ * are found afterwards. */
+static bool
+forget_body(struct store *s, void *arg, struct err *e)
+{
+    struct forget *g = arg;
+    struct sql q = {0};
+    struct rows r;
+    if (!store_queryf(s, &r, e, "SELECT `trigger` FROM sequences WHERE id = %" PRIu64 " FOR UPDATE",
+                      g->x->sequence.id)) {
+        return false;
+    }
+    char *word = rows_next(&r) && r.field[0] ? xstrdup(rows_str(&r, 0)) : NULL;
+    rows_done(&r);
+    sql_addf(&q, "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64, g->x->sequence.id);
+    add_leads(&q, g, " AND lead_id IN (");
+    bool ok = store_exec(s, &q, &g->asked, NULL, e);
+    if (ok && word) {
+        sql_clear(&q);
+        sql_addf(&q,
+                 "UPDATE leads SET trigger_seen = `trigger` WHERE trigger_pending = 1 AND user_id "
+                 "= %" PRIu64 " AND `trigger` = %s",
+                 g->x->c->user_id, word);
+        add_leads(&q, g, " AND id IN (");
+        ok = store_exec(s, &q, &g->triggered, NULL, e);
+    }
+    sql_done(&q);
+    free(word);
+    return ok;
+}
+
+/* Who was to be enrolled, asked for or by the trigger, is not any more. */
 static bool
 forget_asked(struct leave *x, const char *phone, struct err *e)
 {
-    struct sql q = {0}, ids = {0};
-    bool ok = !phone || leads_of(x, phone, &ids, e);
-    uint64_t n = ASKED;
-    while (ok && n == ASKED && (!phone || ids.text.len)) {
-        sql_clear(&q);
-        sql_addf(&q, "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64, x->sequence.id);
-        if (phone) {
-            sql_text(&q, " AND lead_id IN (");
-            buf_add(&q.text, ids.text.data, ids.text.len);
-            sql_text(&q, ")");
-        }
-        sql_addf(&q, " LIMIT %d", ASKED);
-        ok = store_exec(x->c->store, &q, &n, NULL, e);
-        x->sum.asked += ok ? (int64_t)n : 0;
+    struct sql ids = {0};
+    bool ok = !phone || leads_of(x, phone, &ids, e), more = !phone || ids.text.len;
+    while (ok && more) {
+        struct forget g = {.x = x, .leads = phone ? ids.text.data : NULL};
+        ok = store_transact(x->c->store, forget_body, &g, e);
+        x->sum.asked += ok ? (int64_t)(g.asked + g.triggered) : 0;
+        more = g.asked == ASKED || g.triggered == ASKED;
     }
-    sql_done(&q);
     sql_done(&ids);
     return ok;
 }

@@ -9,7 +9,7 @@ struct turn {
     enum source_kind kind;
     const char *done; /* "is paused" */
     const char *set;  /* the new status as SQL, and what else is set with it */
-    const char *from; /* the statuses as SQL in which it can be done */
+    const char *from; /* the statuses as SQL in which it can be done, and conditions */
     const char *cure; /* why it cannot be done in others */
     bool untold;      /* Redis has heard nothing of it yet */
 };

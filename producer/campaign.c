@@ -1,4 +1,5 @@
 #include "producer/audience.h"
+#include "shared/clock.h"
 #include "shared/fault.h"
 #include "shared/log.h"
 
@@ -6,13 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SLICE_MS = 200 };
+
 /* scheduled -> running, by one winner. */
 static bool
 begin_due(struct producer *p, struct err *e)
 {
     struct source_ids due;
     if (!source_read_ids(p->db,
-                         "SELECT id FROM campaigns WHERE status = 'scheduled' AND "
+                         "SELECT id, user_id FROM campaigns WHERE status = 'scheduled' AND "
                          "scheduled_at <= UTC_TIMESTAMP(3) ORDER BY scheduled_at LIMIT 16",
                          &due, e)) {
         return false;
@@ -123,21 +126,27 @@ expand(struct producer *p, uint64_t campaign, uint64_t *ret_rows, struct err *e)
     return source_unlock(p, SOURCE_CAMPAIGN, campaign, ok, e);
 }
 
+/* Campaigns take turns, a batch each, until the slice is over: what is due is dispatched in
+ * between. */
 bool
 campaign_tick(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
     struct source_ids open;
-    if (!begin_due(p, e) ||
-        !source_read_ids(p->db,
-                         "SELECT id FROM campaigns WHERE status = 'running' AND expanded_at IS "
-                         "NULL ORDER BY scheduled_at LIMIT 16",
-                         &open, e)) {
+    struct sql q = {0};
+    int64_t until = clock_mono_ms() + SLICE_MS;
+    if (!begin_due(p, e)) {
         return false;
     }
-    for (size_t i = 0; i < open.n; i++) {
-        if (!expand(p, open.id[i], ret_rows, e)) {
-            return false;
-        }
+    sql_addf(&q,
+             "SELECT id, user_id FROM campaigns WHERE status = 'running' AND expanded_at IS NULL "
+             "AND id > %" PRIu64 " ORDER BY id LIMIT %d",
+             p->turn_campaign, SOURCES_A_TICK);
+    bool ok = source_read_ids(p->db, q.text.data, &open, e);
+    sql_done(&q);
+    p->turn_campaign = 0;
+    for (size_t i = 0; ok && i < open.n && clock_mono_ms() < until && !program_stopping; i++) {
+        ok = expand(p, open.id[i], ret_rows, e) || source_refused(SOURCE_CAMPAIGN, open.id[i], e);
+        p->turn_campaign = i + 1 < open.n || open.n == SOURCES_A_TICK ? open.id[i] : 0;
     }
-    return true;
+    return ok;
 }

@@ -246,7 +246,7 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, bool swept, uint
         feed(&x, 0);
         note_lag(&x);
     }
-    *ret_jobs += x.jobs;
+    *ret_jobs += x.jobs + x.ended;
     metric_add(&producer_metrics[M_JOBS], (int64_t)x.jobs);
     templates_done(&x);
     sql_done(&x.ids);

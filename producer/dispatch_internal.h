@@ -50,12 +50,12 @@ struct pass {
     size_t n_refused;
     char token[64];
     bool skip_locked;
-    bool swept; /* found by their due rows, not by what Redis lacks */
+    bool swept;     /* found by their due rows, not by what Redis lacks */
     struct sql ids; /* "1,2,3" of the claim in hand */
     int64_t
         *lags_ms; /* of the first message of each device that was idle: how late it was claimed */
     size_t n_lags;
-    uint64_t jobs;
+    uint64_t jobs, ended; /* activated; refused */
 };
 
 /* Claims up to each target's room of due rows under x->token, and puts their ids into x->ids.

@@ -74,6 +74,7 @@ end_rows(struct pass *x, enum refusal why, struct err *e)
         ok = store_exec(x->p->db, &q, &n, NULL, e);
     }
     sql_done(&q);
+    x->ended += n;
     if (n) {
         metric_add(&producer_metrics[M_REFUSED], (int64_t)n);
         log_info("rows_refused", "why", LOG_S(endings[why].class), "rows", LOG_I(n));

@@ -3,6 +3,7 @@
  * campaign.c     due campaigns begin; their audiences become rows, batch by batch
  * recurring.c    due occurrences are claimed; their audiences become rows, batch by batch
  * sequence.c     leads are enrolled: all messages of all steps become rows
+ * leave.c        contacts leave their sequences
  * sources.c      what these have in common
  * dispatch.c     due rows become jobs: claim, stage, queued, activate
  * steer.c        what MySQL says of campaigns and devices, Redis is told; too late or cancelled
@@ -38,7 +39,8 @@ struct producer {
     struct queue_fleet fleet;
     bool *prefers; /* by partition: whose devices are ours to look at first */
     int64_t sweep_ms, next_sweep, next_steer, next_beat, next_expire, next_campaign, next_full;
-    int64_t next_recurring, next_refresh, next_enrol, next_leave;
+    int64_t next_recurring, next_refresh, next_enrol, next_leave, next_warning;
+    uint64_t turn_campaign, turn_run, turn_leave; /* behind which the next look begins */
     struct enrol_pace {
         double rate, credit; /* rows a second; rows that may be written now */
         int64_t at_us;       /* when credit was counted */
@@ -55,10 +57,10 @@ struct producer {
  * ----------------------------------------------------------------------------------------- */
 enum { SOURCES_A_TICK = 64 };
 struct source_ids {
-    uint64_t id[SOURCES_A_TICK];
+    uint64_t id[SOURCES_A_TICK], owner[SOURCES_A_TICK];
     size_t n;
 };
-/* The first column of a SELECT's first rows. */
+/* The two columns of a SELECT's first rows. */
 MUST_USE bool source_read_ids(struct store *db, const char *statement, struct source_ids *ret,
                               struct err *e);
 
@@ -68,6 +70,10 @@ MUST_USE bool source_try_lock(struct producer *p, enum source_kind kind, uint64_
                               bool *ret_mine, struct err *e);
 MUST_USE bool source_unlock(struct producer *p, enum source_kind kind, uint64_t id, bool ok,
                             struct err *e);
+
+/* True, and e is clear again, when the database refuses what belongs to one source: it is logged,
+ * and does not stand in the way of others. */
+bool source_refused(enum source_kind kind, uint64_t id, struct err *e);
 
 /* Appends a SELECT of (kind, id) of the sources whose rows must not be claimed: cancelled ones,
  * also those that ended lately, whose rows late evidence may have brought back; and paused ones. */
@@ -79,10 +85,11 @@ MUST_USE bool campaign_tick(struct producer *p, uint64_t *ret_rows, struct err *
 MUST_USE bool recurring_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
 /* Enrols as much as its rate allows now. */
 MUST_USE bool sequence_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
-/* Contacts leave: who has opted out since, and whose sequence was cancelled. */
+/* --- leave.c
+ * ------------------------------------------------------------------------------------------- */
 MUST_USE bool leave_tick(struct producer *p, struct err *e);
 
-/* --- dispatch.c: *ret_jobs counts jobs activated
+/* --- dispatch.c: *ret_jobs counts jobs activated and rows refused
  * ------------------------------------------------------- */
 /* Devices that told Redis that they are below half their window. */
 MUST_USE bool dispatch_hungry(struct producer *p, uint64_t *ret_jobs, struct err *e);

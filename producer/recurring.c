@@ -4,6 +4,7 @@
  * What a run's audience becomes is the work of any producer, behind the cursor in the log line. */
 #include "producer/audience.h"
 #include "producer/recurring_plan.h"
+#include "shared/clock.h"
 #include "shared/fault.h"
 #include "shared/log.h"
 
@@ -11,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REASON_SIZE = 190 };
+enum { REASON_SIZE = 190, SLICE_MS = 200, CLAIM_MS = 1000, CLAIM_RULES = 32 };
+/* A host without this zone, or with old zone files, leaves a rule to others for so long. */
+enum { ZONE_PATIENCE_S = 60 };
 
 /* --- rules ------------------------------------------------------------------------------------ */
 
@@ -60,7 +63,7 @@ set_next(struct store *db, uint64_t rule, bool over, int64_t next, int64_t after
     struct sql q = {0};
     sql_text(&q, "UPDATE recurring_messages SET next_run_at = ");
     if (over) {
-        sql_text(&q, "NULL, status = 'finished', finished_at = UTC_TIMESTAMP(3)");
+        sql_text(&q, "NULL, status = 'finished'"); /* finished_at: when its last message is final */
     } else {
         sql_epoch(&q, next);
     }
@@ -82,9 +85,10 @@ struct claim_run {
     struct recurring_policy policy;
     struct recurring_claim claim;
     int64_t now_s, due, after;
-    bool present, planned;
+    bool present, planned, adaptive;
     struct recur *recur;
     struct err refused; /* why the rule cannot be read */
+    bool patient;       /* that may be this host's fault, and others may do better */
     int64_t gap_percent;
 };
 
@@ -92,19 +96,23 @@ static bool
 read_claim(struct store *db, struct claim_run *c, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(db, &r, e,
-                      "SELECT " RULE_COLUMNS
-                      ", user_id, catch_up, catch_up_max, max_run_lateness_s, max_executions, "
-                      "executions, run_overlap = 'skip', " EPOCH_OF(
-                          "UTC_TIMESTAMP()") " FROM recurring_messages WHERE id = %" PRIu64
-                                             " AND status = 'active' FOR UPDATE",
-                      c->rule)) {
+    if (!store_queryf(
+            db, &r, e,
+            "SELECT " RULE_COLUMNS ", delay = 'adaptive', user_id, catch_up, catch_up_max, "
+                                   "max_run_lateness_s, max_executions, "
+            "executions, run_overlap = 'skip', " EPOCH_OF(
+                "UTC_TIMESTAMP()") ", TIMESTAMPDIFF(SECOND, GREATEST(COALESCE("
+                                   "next_run_at, updated_at), updated_at), "
+                                   "UTC_TIMESTAMP()) FROM recurring_messages WHERE id = %" PRIu64
+                                   " AND status = 'active' FOR UPDATE",
+            c->rule)) {
         return false;
     }
     c->present = rows_next(&r);
     if (c->present) {
-        const char *catch_up = rows_str(&r, RULE_N + 1);
-        c->user = rows_uint(&r, RULE_N);
+        const char *catch_up = rows_str(&r, RULE_N + 2);
+        c->adaptive = rows_int(&r, RULE_N) != 0;
+        c->user = rows_uint(&r, RULE_N + 1);
         c->due = rows_int(&r, RULE_NEXT);
         c->planned = rows_int(&r, RULE_PLANNED) != 0;
         c->after = rows_int(&r, RULE_AFTER);
@@ -112,40 +120,61 @@ read_claim(struct store *db, struct claim_run *c, struct err *e)
             .catch_up = strcmp(catch_up, "all") == 0    ? CATCH_UP_ALL
                         : strcmp(catch_up, "skip") == 0 ? CATCH_UP_SKIP
                                                         : CATCH_UP_ONE,
-            .catch_up_max = rows_int(&r, RULE_N + 2),
-            .max_lateness_s = rows_int(&r, RULE_N + 3),
-            .max_executions = rows_int(&r, RULE_N + 4),
-            .executions = rows_int(&r, RULE_N + 5),
-            .skip_overlap = rows_int(&r, RULE_N + 6) != 0,
+            .catch_up_max = rows_int(&r, RULE_N + 3),
+            .max_lateness_s = rows_int(&r, RULE_N + 4),
+            .max_executions = rows_int(&r, RULE_N + 5),
+            .executions = rows_int(&r, RULE_N + 6),
+            .skip_overlap = rows_int(&r, RULE_N + 7) != 0,
         };
-        c->now_s = rows_int(&r, RULE_N + 7);
+        c->now_s = rows_int(&r, RULE_N + 8);
         if (!read_rule(&r, &c->recur, &c->refused)) {
             c->recur = NULL;
+            c->patient = strncmp(c->refused.text, "zone", 4) == 0 &&
+                         rows_int(&r, RULE_N + 9) < ZONE_PATIENCE_S;
         }
     }
     rows_done(&r);
     return true;
 }
 
-/* The newest run tells whether one is under way, and how an adaptive rule goes on. */
+/* Whether an earlier run is not through yet, where that matters. */
+static bool
+read_running(struct store *db, struct claim_run *c, struct err *e)
+{
+    struct rows r;
+    if (!c->policy.skip_overlap) {
+        return true;
+    }
+    if (!store_queryf(db, &r, e,
+                      "SELECT 1 FROM recurring_message_logs FORCE INDEX (recurring_logs_open) "
+                      "WHERE recurring_id = %" PRIu64
+                      " AND status IN ('expanding', 'running') LIMIT 1",
+                      c->rule)) {
+        return false;
+    }
+    c->policy.running = r.count > 0;
+    rows_done(&r);
+    return true;
+}
+
+/* An adaptive rule goes on by what came of the run before. */
 static bool
 read_last_run(struct store *db, struct claim_run *c, struct err *e)
 {
     struct rows r;
+    c->gap_percent = 100;
+    if (!c->adaptive) {
+        return true;
+    }
     if (!store_queryf(db, &r, e,
-                      "SELECT EXISTS (SELECT 1 FROM recurring_message_logs o WHERE "
-                      "o.recurring_id = %" PRIu64
-                      " AND o.status IN ('expanding', 'running')), COALESCE(l.total, 0), "
-                      "COALESCE(l.n_failed + l.n_unknown, 0) FROM (SELECT 1 one) x LEFT JOIN "
-                      "recurring_message_logs l ON l.id = (SELECT MAX(id) FROM "
-                      "recurring_message_logs m WHERE m.recurring_id = %" PRIu64
-                      " AND m.status = 'finished')",
-                      c->rule, c->rule)) {
+                      "SELECT total, n_failed + n_unknown FROM recurring_message_logs FORCE INDEX "
+                      "(recurring_logs_once) WHERE recurring_id = %" PRIu64
+                      " AND status = 'finished' ORDER BY occurrence_at DESC LIMIT 1",
+                      c->rule)) {
         return false;
     }
     if (rows_next(&r)) {
-        c->policy.running = rows_int(&r, 0) != 0;
-        c->gap_percent = recurring_gap_percent(rows_int(&r, 1), rows_int(&r, 2));
+        c->gap_percent = recurring_gap_percent(rows_int(&r, 0), rows_int(&r, 1));
     }
     rows_done(&r);
     return true;
@@ -205,7 +234,7 @@ claim_body(struct store *db, void *arg, struct err *e)
         return true;
     }
     if (!c->recur) {
-        return pause_rule(db, c->rule, &c->refused, e);
+        return c->patient || pause_rule(db, c->rule, &c->refused, e);
     }
     if (!c->planned) {
         int64_t next = 0;
@@ -215,7 +244,7 @@ claim_body(struct store *db, void *arg, struct err *e)
     if (c->due > c->now_s) {
         return true; /* somebody else was quicker */
     }
-    if (!read_last_run(db, c, e)) {
+    if (!read_running(db, c, e) || !read_last_run(db, c, e)) {
         return false;
     }
     recurring_plan(c->recur, &c->policy, c->due, c->now_s, &c->claim);
@@ -239,30 +268,46 @@ report(const struct claim_run *c)
 }
 
 static bool
+claim_one(struct producer *p, uint64_t rule, struct err *e)
+{
+    struct claim_run *c = xcalloc(1, sizeof *c);
+    c->rule = rule;
+    bool ok = store_transact(p->db, claim_body, c, e);
+    recur_free(c->recur);
+    if (ok) {
+        FAULT("recurring.committed");
+        report(c);
+        p->next_recurring = c->claim.more ? 0 : p->next_recurring;
+        if (c->patient && program_due(&p->next_warning, 10000)) {
+            log_warn("recurring_left_to_others", "recurring", LOG_I(rule), "why",
+                     LOG_S(c->refused.text));
+        }
+    }
+    free(c);
+    return ok || err_wrap(e, "recurring %" PRIu64, rule);
+}
+
+/* All that is due is claimed before any of it is written: claims are quick, and one that waits for
+ * another's audience would come too late. */
+static bool
 claim_due(struct producer *p, struct err *e)
 {
-    struct source_ids due;
-    if (!source_read_ids(
-            p->db,
-            "(SELECT id FROM recurring_messages WHERE status = 'active' AND next_run_at IS NULL "
-            "LIMIT 32) UNION ALL (SELECT id FROM recurring_messages WHERE status = 'active' AND "
-            "next_run_at <= UTC_TIMESTAMP(3) ORDER BY next_run_at LIMIT 32)",
-            &due, e)) {
-        return false;
-    }
-    for (size_t i = 0; i < due.n && !program_stopping; i++) {
-        struct claim_run *c = xcalloc(1, sizeof *c);
-        c->rule = due.id[i];
-        bool ok = store_transact(p->db, claim_body, c, e);
-        recur_free(c->recur);
-        if (ok) {
-            FAULT("recurring.committed");
-            report(c);
-            p->next_recurring = c->claim.more ? 0 : p->next_recurring;
+    struct source_ids due = {.n = CLAIM_RULES};
+    int64_t until = clock_mono_ms() + CLAIM_MS;
+    while (due.n >= CLAIM_RULES && clock_mono_ms() < until && !program_stopping) {
+        if (!source_read_ids(
+                p->db,
+                "(SELECT id, user_id FROM recurring_messages WHERE status = 'active' AND "
+                "next_run_at IS NULL LIMIT 32) UNION ALL (SELECT id, user_id FROM "
+                "recurring_messages WHERE status = 'active' AND next_run_at <= UTC_TIMESTAMP(3) "
+                "ORDER BY next_run_at LIMIT 32)",
+                &due, e)) {
+            return false;
         }
-        free(c);
-        if (!ok) {
-            return err_wrap(e, "recurring %" PRIu64, due.id[i]);
+        for (size_t i = 0; i < due.n && !program_stopping; i++) {
+            if (!claim_one(p, due.id[i], e) && !source_refused(SOURCE_RECURRING, due.id[i], e)) {
+                return false;
+            }
         }
     }
     return true;
@@ -353,36 +398,47 @@ run_body(struct store *db, void *arg, struct err *e)
 }
 
 static bool
+expand_run(struct producer *p, uint64_t log, uint64_t rule, uint64_t *ret_rows, struct err *e)
+{
+    struct run x = {.log = log, .a = {.limit = (size_t)p->s->expand_batch}};
+    bool mine = false;
+    if (!source_try_lock(p, SOURCE_RECURRING, rule, &mine, e)) {
+        return false;
+    }
+    if (!mine) {
+        return true;
+    }
+    bool ok = store_transact(p->db, run_body, &x, e);
+    sql_done(&x.a.insert);
+    if (ok) {
+        FAULT("run.committed");
+        *ret_rows += x.inserted;
+        metric_add(&producer_metrics[M_ROWS], (int64_t)x.inserted);
+    }
+    return source_unlock(p, SOURCE_RECURRING, rule, ok, e);
+}
+
+/* Runs take turns, a batch each, until the slice is over: what is due is dispatched in between. */
+static bool
 expand_runs(struct producer *p, uint64_t *ret_rows, struct err *e)
 {
     struct source_ids open;
-    if (!source_read_ids(p->db,
-                         "SELECT id FROM recurring_message_logs WHERE status = 'expanding' ORDER "
-                         "BY id LIMIT 64",
-                         &open, e)) {
-        return false;
+    struct sql q = {0};
+    int64_t until = clock_mono_ms() + SLICE_MS;
+    sql_addf(&q,
+             "SELECT id, recurring_id FROM recurring_message_logs WHERE status = 'expanding' AND "
+             "id > %" PRIu64 " ORDER BY id LIMIT %d",
+             p->turn_run, SOURCES_A_TICK);
+    bool ok = source_read_ids(p->db, q.text.data, &open, e);
+    sql_done(&q);
+    p->turn_run = 0;
+    for (size_t i = 0; ok && i < open.n && clock_mono_ms() < until && !program_stopping; i++) {
+        ok = expand_run(p, open.id[i], open.owner[i], ret_rows, e) ||
+             source_refused(SOURCE_RECURRING, open.owner[i], e);
+        p->turn_run = i + 1 < open.n || open.n == SOURCES_A_TICK ? open.id[i] : 0;
     }
-    for (size_t i = 0; i < open.n && !program_stopping; i++) {
-        struct run x = {.log = open.id[i], .a = {.limit = (size_t)p->s->expand_batch}};
-        bool mine = false;
-        if (!source_try_lock(p, SOURCE_RECURRING, x.log, &mine, e)) {
-            return false;
-        }
-        if (!mine) {
-            continue;
-        }
-        bool ok = store_transact(p->db, run_body, &x, e);
-        sql_done(&x.a.insert);
-        if (ok) {
-            FAULT("run.committed");
-            *ret_rows += x.inserted;
-            metric_add(&producer_metrics[M_ROWS], (int64_t)x.inserted);
-        }
-        if (!source_unlock(p, SOURCE_RECURRING, x.log, ok, e)) {
-            return false;
-        }
-    }
-    return true;
+    p->next_recurring = p->turn_run ? 0 : p->next_recurring;
+    return ok;
 }
 
 /* --- after a new edition of the zones --------------------------------------------------------- */

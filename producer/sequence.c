@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLICE_MS = 100, CHECK_AFTER_S = 60, LEAVE_ROWS = 500, OPT_OUTS_A_TICK = 100 };
+enum { SLICE_MS = 100, CHECK_AFTER_S = 60 };
 
 /* --- the chain -------------------------------------------------------------------------------- */
 
@@ -34,8 +34,9 @@ read_link(struct store *db, struct chain *c, uint64_t sequence, uint64_t *ret_ne
                       sequence)) {
         return false;
     }
-    bool usable = rows_next(&r) && (!c->n_links || rows_uint(&r, 0) == c->user) &&
-                  c->n_links < CHAIN_LINKS_MAX && !chain_has(c, sequence);
+    /* Who writes rows without the paceline command may link in a circle. */
+    bool usable =
+        rows_next(&r) && (!c->n_links || rows_uint(&r, 0) == c->user) && !chain_has(c, sequence);
     if (usable) {
         c->user = rows_uint(&r, 0);
         c->links[c->n_links] = (struct chain_link){
@@ -64,7 +65,7 @@ read_link(struct store *db, struct chain *c, uint64_t sequence, uint64_t *ret_ne
         l->n++;
     }
     rows_done(&r);
-    c->n_links += l->n > 0;
+    c->n_links++;
     return true;
 }
 
@@ -72,7 +73,7 @@ static bool
 read_chain(struct store *db, uint64_t sequence, struct chain *c, struct err *e)
 {
     *c = (struct chain){0};
-    for (uint64_t next = sequence; next;) {
+    for (uint64_t next = sequence; next && c->n_links < CHAIN_LINKS_MAX;) {
         uint64_t at = next;
         if (!read_link(db, c, at, &next, e)) {
             return false;
@@ -123,7 +124,7 @@ lock_chain(struct store *db, struct enrolment *x, struct err *e)
     struct sql q = {0};
     struct rows r;
     sql_text(&q, "SELECT id, status = 'active', COALESCE(`trigger`, ''), all_devices, "
-                 "UTC_TIMESTAMP(3) FROM sequences WHERE id IN (");
+                 "UTC_TIMESTAMP(3), status = 'cancelled' FROM sequences WHERE id IN (");
     for (size_t i = 0; i < x->chain->n_links; i++) {
         sql_text(&q, i ? "," : "");
         sql_uint(&q, x->chain->links[i].sequence);
@@ -132,7 +133,9 @@ lock_chain(struct store *db, struct enrolment *x, struct err *e)
     bool ok = store_query(db, &q, &r, e);
     sql_done(&q);
     x->active = false;
+    bool whole = true; /* no link was cancelled since the chain was read */
     while (ok && rows_next(&r)) {
+        whole = whole && !rows_int(&r, 5);
         if (rows_uint(&r, 0) == x->sequence) {
             x->active = rows_int(&r, 1) != 0;
             (void)snprintf(x->trigger, sizeof x->trigger, "%s", rows_str(&r, 2));
@@ -140,6 +143,7 @@ lock_chain(struct store *db, struct enrolment *x, struct err *e)
             (void)snprintf(x->now, sizeof x->now, "%s", rows_str(&r, 4));
         }
     }
+    x->active = x->active && whole;
     rows_done(&r);
     return ok;
 }
@@ -156,7 +160,8 @@ select_triggered(const struct enrolment *x, struct sql *q)
                  x->sequence);
     }
     sql_addf(q,
-             " JOIN leads l ON l.device_id = d.id AND l.trigger_pending = 1 AND l.user_id = "
+             " JOIN leads l FORCE INDEX (leads_triggered) ON l.device_id = d.id AND "
+             "l.trigger_pending = 1 AND l.user_id = "
              "d.user_id AND l.`trigger` = %s LEFT JOIN opt_outs o ON o.user_id = l.user_id AND "
              "o.phone = l.phone WHERE d.user_id = %" PRIu64 " AND d.status <> 'removed' LIMIT %lu",
              x->trigger, x->chain->user, (unsigned long)x->wanted);
@@ -217,14 +222,16 @@ read_known(struct store *db, struct enrolment *x, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
+    /* Through sequences, so that the first column of the contacts' key is a value, not a list. */
     sql_text(&q, "SELECT l.id, n.sequence_id, MAX(n.rotation), MAX(n.status = 'active') FROM leads "
-                 "l JOIN sequence_contacts n ON n.device_id = l.device_id AND n.recipient_phone = "
-                 "l.phone AND n.sequence_id IN (");
+                 "l JOIN sequences q JOIN sequence_contacts n FORCE INDEX (sequence_contacts_once) "
+                 "ON n.sequence_id = q.id AND n.device_id = l.device_id AND n.recipient_phone = "
+                 "l.phone WHERE q.id IN (");
     for (size_t i = 0; i < x->chain->n_links; i++) {
         sql_text(&q, i ? "," : "");
         sql_uint(&q, x->chain->links[i].sequence);
     }
-    sql_text(&q, ") WHERE l.id IN (");
+    sql_text(&q, ") AND l.id IN (");
     add_lead_ids(x, &q);
     sql_text(&q, ") GROUP BY l.id, n.sequence_id");
     bool ok = store_query(db, &q, &r, e);
@@ -255,6 +262,10 @@ add_contact(struct sql *q, const struct enrolment *x, const struct candidate *c,
              x->now);
     if (c->opted_out) {
         sql_addf(q, ",'left','opted-out',%s,NULL,NULL,NULL,0)", x->now);
+        return;
+    }
+    if (l->n == 0) { /* nothing to send, and so through at the next look */
+        sql_addf(q, ",'active','',NULL,NULL,NULL,%s,0)", x->now);
         return;
     }
     sql_addf(q,
@@ -429,11 +440,11 @@ enrol_some(struct producer *p, uint64_t sequence, bool requests, int64_t until, 
     return ok;
 }
 
-/* One dive into an index a sequence; those that have nobody are not looked at. */
+/* One dive into an index a sequence; as EXISTS it would be made a join over all that wait. */
 static const char *const waiting[] = {
-    "EXISTS (SELECT 1 FROM leads l WHERE l.trigger_pending = 1 AND l.user_id = s.user_id AND "
-    "l.`trigger` = s.`trigger`)",
-    "EXISTS (SELECT 1 FROM sequence_requests r WHERE r.sequence_id = s.id)",
+    "(SELECT 1 FROM leads l WHERE l.trigger_pending = 1 AND l.user_id = s.user_id AND "
+    "l.`trigger` = s.`trigger` LIMIT 1) = 1",
+    "(SELECT 1 FROM sequence_requests r WHERE r.sequence_id = s.id LIMIT 1) = 1",
 };
 
 /* Sequences take turns: who has many to enrol does not hold up the others. */
@@ -444,22 +455,24 @@ enrol_all(struct producer *p, bool requests, uint64_t *ret_rows, bool *ret_more,
     struct sql q = {0};
     uint64_t *turn = &p->enrol.turn[requests];
     int64_t until = clock_mono_ms() + SLICE_MS;
-    sql_text(&q, "SELECT s.id FROM sequences s WHERE s.status = 'active' AND ");
+    sql_text(&q, "SELECT s.id, s.user_id FROM sequences s WHERE s.status = 'active' AND ");
     sql_text(&q, waiting[requests]);
     sql_addf(&q, " AND s.id > %" PRIu64 " ORDER BY s.id LIMIT %d", *turn, SOURCES_A_TICK);
     bool ok = source_read_ids(p->db, q.text.data, &open, e);
     sql_done(&q);
-    *ret_more = *ret_more || (ok && *turn);
+    bool wrapped = *turn != 0; /* there are others before it */
     *turn = 0;
     for (size_t i = 0; ok && i < open.n && clock_mono_ms() < until && !program_stopping; i++) {
         bool mine = false;
         ok = source_try_lock(p, SOURCE_SEQUENCE, open.id[i], &mine, e);
         if (ok && mine) {
             ok = enrol_some(p, open.id[i], requests, until, ret_rows, ret_more, e);
-            ok = source_unlock(p, SOURCE_SEQUENCE, open.id[i], ok, e);
+            ok = source_unlock(p, SOURCE_SEQUENCE, open.id[i], ok, e) ||
+                 source_refused(SOURCE_SEQUENCE, open.id[i], e);
         }
         *turn = i + 1 < open.n || open.n == SOURCES_A_TICK ? open.id[i] : 0;
     }
+    *ret_more = *ret_more || (ok && (wrapped || *turn));
     return ok;
 }
 
@@ -476,86 +489,4 @@ sequence_tick(struct producer *p, uint64_t *ret_rows, struct err *e)
         p->next_enrol = 0;
     }
     return ok;
-}
-
-/* --- leaving ---------------------------------------------------------------------------------- */
-
-struct leave {
-    uint64_t id, user;
-    char phone[32 + 1];
-};
-
-static bool
-opt_out_body(struct store *db, void *arg, struct err *e)
-{
-    const struct leave *l = arg;
-    return store_execf(db, NULL, e,
-                       "UPDATE sequence_contacts SET status = 'left', reason = 'opted-out', "
-                       "ended_at = UTC_TIMESTAMP(3), check_at = UTC_TIMESTAMP(3) WHERE user_id = "
-                       "%" PRIu64 " AND recipient_phone = %s AND status = 'active'",
-                       l->user, l->phone) &&
-           store_execf(db, NULL, e,
-                       "UPDATE broadcast_messages SET status = " SKIPPED_SQL
-                       ", error_class = 'opted-out', updated_at = UTC_TIMESTAMP(3) WHERE "
-                       "recipient_phone = %s AND user_id = %" PRIu64 " AND status = 'pending'",
-                       l->phone, l->user) &&
-           store_execf(db, NULL, e, "UPDATE opt_outs SET steered = 1 WHERE id = %" PRIu64, l->id);
-}
-
-static bool
-leave_opted_out(struct producer *p, struct err *e)
-{
-    struct rows r;
-    if (!store_queryf(p->db, &r, e,
-                      "SELECT id, user_id, phone FROM opt_outs WHERE steered = 0 ORDER BY id LIMIT "
-                      "%d",
-                      OPT_OUTS_A_TICK)) {
-        return false;
-    }
-    bool ok = true;
-    while (ok && rows_next(&r)) {
-        struct leave l = {.id = rows_uint(&r, 0), .user = rows_uint(&r, 1)};
-        (void)snprintf(l.phone, sizeof l.phone, "%s", rows_str(&r, 2));
-        ok = store_transact(p->db, opt_out_body, &l, e);
-    }
-    if (r.count == OPT_OUTS_A_TICK) {
-        p->next_leave = 0;
-    }
-    rows_done(&r);
-    return ok;
-}
-
-static bool
-leave_cancelled(struct producer *p, struct err *e)
-{
-    struct source_ids over;
-    if (!source_read_ids(p->db,
-                         "SELECT s.id FROM sequences s WHERE s.status = 'cancelled' AND "
-                         "s.finished_at IS NULL LIMIT 64",
-                         &over, e)) {
-        return false;
-    }
-    for (size_t i = 0; i < over.n; i++) {
-        uint64_t n = 0;
-        if (!store_execf(p->db, NULL, e,
-                         "DELETE FROM sequence_requests WHERE sequence_id = %" PRIu64,
-                         over.id[i]) ||
-            !store_execf(p->db, &n, e,
-                         "UPDATE sequence_contacts SET status = 'left', reason = 'cancelled', "
-                         "ended_at = UTC_TIMESTAMP(3), check_at = UTC_TIMESTAMP(3) WHERE "
-                         "sequence_id = %" PRIu64 " AND status = 'active' LIMIT %d",
-                         over.id[i], LEAVE_ROWS)) {
-            return false;
-        }
-        if (n == LEAVE_ROWS) {
-            p->next_leave = 0;
-        }
-    }
-    return true;
-}
-
-bool
-leave_tick(struct producer *p, struct err *e)
-{
-    return leave_opted_out(p, e) && leave_cancelled(p, e);
 }

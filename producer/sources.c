@@ -1,4 +1,5 @@
 #include "producer/producer.h"
+#include "shared/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ source_read_ids(struct store *db, const char *statement, struct source_ids *ret,
     sql_text(&q, statement);
     bool ok = store_query(db, &q, &r, e);
     while (ok && rows_next(&r) && ret->n < SOURCES_A_TICK) {
+        ret->owner[ret->n] = rows_uint(&r, 1);
         ret->id[ret->n++] = rows_uint(&r, 0);
     }
     rows_done(&r);
@@ -57,4 +59,15 @@ source_unlock(struct producer *p, enum source_kind kind, uint64_t id, bool ok, s
     struct err ignored = {0}; /* after a failure the lock may have gone with the connection */
     bool unlocked = store_unlock(p->db, lock_name(kind, id, name), ok ? e : &ignored);
     return (ok && unlocked) || err_wrap(e, "%s %" PRIu64, sources[kind].kind, id);
+}
+
+bool
+source_refused(enum source_kind kind, uint64_t id, struct err *e)
+{
+    if (e->kind != ERR_REFUSED) {
+        return false;
+    }
+    log_error("source_refused", sources[kind].kind, LOG_I(id), "why", LOG_S(e->text));
+    *e = (struct err){0};
+    return true;
 }

@@ -41,6 +41,22 @@ static const struct conf_key keys[] = {
      "how long a partition that lost data waits for a worker's report"},
     {"progress_interval", CONF_MS, KEY(progress_interval), "1s", "10..3600000", 0,
      "how often campaigns are counted, at most"},
+#define RETENTION(name, place, help)                                                               \
+    {                                                                                              \
+        name, CONF_MS, KEY(place), "0", "0..1000000000000", 0, help                                \
+    }
+    RETENTION("retention_sent", retention[ARCHIVE_SENT],
+              "age at which sent messages of what has ended move to the archive; 0: never"),
+    RETENTION("retention_failed", retention[ARCHIVE_FAILED], "the same for failed ones"),
+    RETENTION("retention_skipped", retention[ARCHIVE_SKIPPED], "the same for skipped ones"),
+    RETENTION("retention_unknown", retention[ARCHIVE_UNKNOWN],
+              "the same for unknown ones, on which nobody can decide behind it"),
+    RETENTION(
+        "retention_direct", retention_direct,
+        "least age of messages that an application inserted: behind it, the same job_id would "
+        "be sent again; 0: never moved"),
+    {"archive_interval", CONF_MS, KEY(archive_interval), "10m", "10..86400000", 0,
+     "pause between two rounds of the archive"},
     {0},
 };
 
@@ -55,7 +71,7 @@ single_steps(struct reaper *r, struct err *e)
     if (!mine) {
         return true;
     }
-    bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e);
+    bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) && contacts_pass(r, e);
     if (ok && clock_mono_ms() >= r->next_progress) {
         int64_t began = clock_mono_ms();
         ok = progress_pass(r, e);
@@ -64,6 +80,7 @@ single_steps(struct reaper *r, struct err *e)
         r->next_progress =
             began + (20 * took > r->s->progress_interval ? 20 * took : r->s->progress_interval);
     }
+    ok = ok && archive_pass(r, e);
     struct err ignored = {0}; /* after a failure the lock may have gone with the connection */
     bool unlocked = store_unlock(r->db, "paceline-reconcile", ok ? e : &ignored);
     return ok && unlocked;
@@ -122,6 +139,7 @@ tear_down(struct reaper *r)
         free(r->parts[p].devices);
     }
     free(r->parts);
+    archive_close(r->archive);
     queue_close(r->q);
     store_close(r->db);
     ev_loop_destroy(r->loop);

@@ -18,6 +18,8 @@
 #define REPAIR(word)                                                                               \
     COUNTER("paceline_repairs_total", "to=\"" word "\"",                                           \
             "Disagreements between MySQL and Redis repaired.")
+#define ARCHIVED(word)                                                                             \
+    COUNTER("paceline_archived_total", "status=\"" word "\"", "Messages moved to the archive.")
 
 struct metric reaper_metrics[] = {
     [M_SETTLED_SENT] = SETTLED("sent"),
@@ -44,6 +46,10 @@ struct metric reaper_metrics[] = {
         COUNTER("paceline_assumed_total", NULL, "Unknown messages taken as sent by policy."),
     [M_UNKNOWN_OPEN] =
         GAUGE("paceline_unknown", "Messages whose outcome is unknown, at the last count."),
+    [M_ARCHIVED_SENT] = ARCHIVED("sent"),
+    [M_ARCHIVED_FAILED] = ARCHIVED("failed"),
+    [M_ARCHIVED_SKIPPED] = ARCHIVED("skipped"),
+    [M_ARCHIVED_UNKNOWN] = ARCHIVED("unknown"),
     [M_DEADLOCKS] = COUNTER("paceline_deadlocks_total", NULL,
                             "Transactions repeated after a deadlock or lock time-out."),
     [M_STATEMENTS] = COUNTER("paceline_statements_total", NULL, "Statements sent to MySQL."),

@@ -3,13 +3,14 @@
  * the whole: whether rows may still be added is read before the count, and open rows are looked for
  * once more in the very statement that ends it. */
 #include "reaper/reaper.h"
+#include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/source.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { CONTACTS_A_PASS = 500, CONTACT_AGAIN_S = 600, LEFT_AGAIN_S = 60 };
+enum { CONTACTS_A_PASS = 500, CONTACTS_MS = 250, CONTACT_AGAIN_S = 600, LEFT_AGAIN_S = 60 };
 
 /* Rows of one campaign, or of one run. */
 struct progress {
@@ -170,24 +171,50 @@ count_runs(struct reaper *r, struct err *e)
     return ok;
 }
 
-/* --- sequences and rules that were cancelled ----------------------------------------------------
+/* --- sequences and rules that are over ---------------------------------------------------------
  */
 
-/* Redis is told that it may forget the word when the last row is final. */
+/* finished_at: the last row is final, and none will be added.  From then on Redis may forget the
+ * word, and nothing can be paused or cancelled any more.  open: what may still add rows, by the
+ * source's id. */
 static bool
-end_cancelled(struct reaper *r, enum source_kind kind, const char *also, struct err *e)
+end_one(struct reaper *r, enum source_kind kind, uint64_t id, const char *open, struct err *e)
 {
+    const struct source_info *s = &sources[kind];
     struct sql q = {0};
     sql_text(&q, "UPDATE ");
-    sql_text(&q, sources[kind].table);
-    sql_text(&q,
-             " x SET x.finished_at = UTC_TIMESTAMP(3) WHERE x.status = 'cancelled' AND "
-             "x.finished_at IS NULL AND NOT EXISTS (SELECT 1 FROM broadcast_messages m WHERE m.");
-    sql_text(&q, sources[kind].column);
-    sql_text(&q, " = x.id AND m.status IN ('pending', 'processing', 'queued'))");
-    sql_text(&q, also);
+    sql_text(&q, s->table);
+    sql_addf(&q,
+             " SET finished_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
+             " AND status IN ('cancelled', 'finished') AND finished_at IS NULL AND NOT EXISTS "
+             "(SELECT 1 FROM broadcast_messages WHERE ",
+             id);
+    sql_text(&q, s->column);
+    sql_addf(&q,
+             " = %" PRIu64 " AND (status IN ('pending', 'processing', 'queued') OR (status = "
+             "'unknown' AND decide_at IS NOT NULL))) AND NOT EXISTS (SELECT 1 FROM ",
+             id);
+    sql_text(&q, open);
+    sql_addf(&q, " = %" PRIu64 ")", id);
     bool ok = store_exec(r->db, &q, NULL, NULL, e);
     sql_done(&q);
+    return ok;
+}
+
+static bool
+end_over(struct reaper *r, enum source_kind kind, const char *open, struct err *e)
+{
+    struct sql q = {0};
+    struct rows rows;
+    sql_text(&q, "SELECT id FROM ");
+    sql_text(&q, sources[kind].table);
+    sql_text(&q, " WHERE status IN ('cancelled', 'finished') AND finished_at IS NULL");
+    bool ok = store_query(r->db, &q, &rows, e);
+    sql_done(&q);
+    while (ok && rows_next(&rows) && !program_stopping) {
+        ok = end_one(r, kind, rows_uint(&rows, 0), open, e);
+    }
+    rows_done(&rows);
     return ok;
 }
 
@@ -208,7 +235,7 @@ enum {
 };
 
 static bool
-write_contact(struct reaper *r, const struct rows *c, struct err *e)
+write_contact(struct store *db, const struct rows *c, struct err *e)
 {
     struct sql q = {0};
     bool open = rows_int(c, C_OPEN) || rows_int(c, C_DECIDING);
@@ -218,7 +245,11 @@ write_contact(struct reaper *r, const struct rows *c, struct err *e)
              rows_int(c, C_SENT), rows_int(c, C_FAILED), rows_int(c, C_SKIPPED),
              rows_int(c, C_UNKNOWN));
     if (open && rows_int(c, C_ACTIVE)) {
-        sql_addf(&q, "GREATEST(last_at, UTC_TIMESTAMP(3)) + INTERVAL %d SECOND", CONTACT_AGAIN_S);
+        /* Who waits long, behind a paused sequence or a slow device, is looked at seldom. */
+        sql_addf(&q,
+                 "UTC_TIMESTAMP(3) + INTERVAL GREATEST(%d, TIMESTAMPDIFF(SECOND, "
+                 "COALESCE(last_at, enrolled_at), UTC_TIMESTAMP(3)) DIV 2) SECOND",
+                 CONTACT_AGAIN_S);
     } else if (open) {
         sql_addf(&q, "UTC_TIMESTAMP(3) + INTERVAL %d SECOND", LEFT_AGAIN_S);
     } else {
@@ -231,7 +262,7 @@ write_contact(struct reaper *r, const struct rows *c, struct err *e)
     }
     sql_addf(&q, " WHERE id = %" PRIu64 " AND status = IF(%d, 'active', 'left')",
              rows_uint(c, C_ID), rows_int(c, C_ACTIVE) ? 1 : 0);
-    bool ok = store_exec(r->db, &q, NULL, NULL, e);
+    bool ok = store_exec(db, &q, NULL, NULL, e);
     sql_done(&q);
     return ok;
 }
@@ -239,33 +270,38 @@ write_contact(struct reaper *r, const struct rows *c, struct err *e)
 /* Those whose last message is due by now, and those that have left: their rows are found by the
  * phone. */
 static bool
-count_contacts(struct reaper *r, struct err *e)
+contacts_body(struct store *db, void *arg, struct err *e)
 {
     struct sql q = {0};
     struct rows ids, rows;
-    if (!store_queryf(r->db, &ids, e,
+    uint64_t *n = arg;
+    if (!store_queryf(db, &ids, e,
                       "SELECT id FROM sequence_contacts WHERE check_at <= UTC_TIMESTAMP(3) ORDER "
                       "BY check_at, id LIMIT %d",
                       CONTACTS_A_PASS)) {
         return false;
     }
-    sql_text(&q, "SELECT n.id, n.status = 'active', COUNT(m.id), COALESCE(SUM(m.status IN "
-                 "('pending', 'processing', 'queued')), 0), COALESCE(SUM(m.status = 'sent'), 0), "
-                 "COALESCE(SUM(m.status = 'failed'), 0), COALESCE(SUM(m.status = 'skipped'), 0), "
-                 "COALESCE(SUM(m.status = 'unknown'), 0), COALESCE(SUM(m.status = 'unknown' AND "
-                 "m.decide_at IS NOT NULL), 0), COALESCE(SUM(m.error_class = 'lead-removed'), 0) "
-                 "FROM sequence_contacts n LEFT JOIN broadcast_messages m ON m.recipient_phone = "
-                 "n.recipient_phone AND m.sequence_id = n.sequence_id AND m.device_id = "
-                 "n.device_id AND m.rotation = n.rotation WHERE n.id IN (");
+    sql_text(
+        &q,
+        "SELECT n.id, n.status = 'active', COUNT(m.id), COALESCE(SUM(m.status IN "
+        "('pending', 'processing', 'queued')), 0), COALESCE(SUM(m.status = 'sent'), 0), "
+        "COALESCE(SUM(m.status = 'failed'), 0), COALESCE(SUM(m.status = 'skipped'), 0), "
+        "COALESCE(SUM(m.status = 'unknown'), 0), COALESCE(SUM(m.status = 'unknown' AND "
+        "m.decide_at IS NOT NULL), 0), COALESCE(SUM(m.error_class = 'lead-removed'), 0) "
+        "FROM sequence_contacts n LEFT JOIN broadcast_messages m FORCE INDEX (messages_phone) ON "
+        "m.recipient_phone = "
+        "n.recipient_phone AND m.sequence_id = n.sequence_id AND m.device_id = "
+        "n.device_id AND m.rotation = n.rotation WHERE n.id IN (");
     for (bool first = true; rows_next(&ids); first = false) {
         sql_text(&q, first ? "" : ",");
         sql_uint(&q, rows_uint(&ids, 0));
     }
     sql_text(&q, ") GROUP BY n.id, n.status");
-    bool ok = ids.count == 0 || store_query(r->db, &q, &rows, e);
+    *n = ids.count;
+    bool ok = ids.count == 0 || store_query(db, &q, &rows, e);
     if (ok && ids.count) {
-        while (ok && rows_next(&rows) && !program_stopping) {
-            ok = write_contact(r, &rows, e);
+        while (ok && rows_next(&rows)) {
+            ok = write_contact(db, &rows, e);
         }
         rows_done(&rows);
     }
@@ -274,19 +310,31 @@ count_contacts(struct reaper *r, struct err *e)
     return ok;
 }
 
+/* Batch after batch, a transaction each, for a slice of time. */
+bool
+contacts_pass(struct reaper *r, struct err *e)
+{
+    int64_t until = clock_mono_ms() + CONTACTS_MS;
+    for (uint64_t n = CONTACTS_A_PASS; n == CONTACTS_A_PASS && clock_mono_ms() < until;) {
+        if (program_stopping) {
+            break;
+        }
+        if (!store_transact(r->db, contacts_body, &n, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool
 progress_pass(struct reaper *r, struct err *e)
 {
     struct rows rows;
-    if (!count_campaigns(r, e) || !count_runs(r, e) || !count_contacts(r, e) ||
-        !end_cancelled(r, SOURCE_SEQUENCE,
-                       " AND NOT EXISTS (SELECT 1 FROM sequence_contacts n WHERE n.sequence_id = "
-                       "x.id AND n.status = 'active')",
-                       e) ||
-        !end_cancelled(r, SOURCE_RECURRING,
-                       " AND NOT EXISTS (SELECT 1 FROM recurring_message_logs g WHERE "
-                       "g.recurring_id = x.id AND g.status = 'expanding')",
-                       e) ||
+    if (!count_campaigns(r, e) || !count_runs(r, e) ||
+        !end_over(r, SOURCE_SEQUENCE, "sequence_contacts WHERE status = 'active' AND sequence_id",
+                  e) ||
+        !end_over(r, SOURCE_RECURRING,
+                  "recurring_message_logs WHERE status = 'expanding' AND recurring_id", e) ||
         !store_queryf(r->db, &rows, e,
                       "SELECT COUNT(*) FROM broadcast_messages WHERE status = 'unknown'")) {
         return false;

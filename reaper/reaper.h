@@ -5,6 +5,7 @@
  * reconcile.c  rows and Redis are compared both ways and repaired; devices' keys are checked
  * strays.c     jobs in Redis that have no business there
  * recovery.c   a partition that lost data is opened again when that is safe
+ * archive.c    final messages move to the archive when their retention is over
  * policy.c     unknown outcomes whose source has a policy; the list of workers
  * progress.c   what has come of campaigns, runs and contacts; their end
  *
@@ -18,6 +19,7 @@
 #include "reaper/reconcile_plan.h"
 #include "reaper/recovery_plan.h"
 #include "reaper/settle_plan.h"
+#include "shared/archive.h"
 #include "shared/metrics.h"
 #include "shared/program.h"
 #include "shared/queue.h"
@@ -28,6 +30,7 @@ struct settings {
     struct program_mysql mysql;
     int64_t lease, confirm, sweep, settle_batch, claim_lease, fresh_age, audit_interval;
     int64_t retry_base, retry_cap, resend_after, recovery_grace, progress_interval;
+    int64_t retention[ARCHIVE_STATUSES], retention_direct, archive_interval;
 };
 
 struct part {
@@ -56,6 +59,8 @@ struct reaper {
     int64_t next_beat, next_sweep, next_stuck, next_reconcile, next_withdraw, next_progress,
         next_recovery, next_audit;
     int64_t progress_ms;
+    struct archive *archive; /* the pass under way */
+    int64_t next_archive;
     char fresh_at[32]; /* queued_at of the last row looked at */
     uint64_t fresh_id;
     unsigned device_part; /* whose devices are checked next */
@@ -68,7 +73,10 @@ MUST_USE bool reconcile_pass(struct reaper *r, struct err *e);
 MUST_USE bool recovery_pass(struct reaper *r, struct err *e);
 MUST_USE bool policy_pass(struct reaper *r, struct err *e);
 MUST_USE bool progress_pass(struct reaper *r, struct err *e);
+MUST_USE bool contacts_pass(struct reaper *r, struct err *e);
 MUST_USE bool members_pass(struct reaper *r, struct err *e);
+/* Does a slice of the work, if one is due. */
+MUST_USE bool archive_pass(struct reaper *r, struct err *e);
 
 /* Jobs of a device whose row is final, gone or of another generation leave Redis.  In a recovery
  * leased and permitted ones too, and, where its partition is in doubt, every job that a silent
@@ -100,6 +108,10 @@ enum reaper_metric {
     M_RESENT,
     M_ASSUMED,
     M_UNKNOWN_OPEN,
+    M_ARCHIVED_SENT, /* in the order of enum archive_status */
+    M_ARCHIVED_FAILED,
+    M_ARCHIVED_SKIPPED,
+    M_ARCHIVED_UNKNOWN,
     M_DEADLOCKS,
     M_STATEMENTS,
     M_MYSQL_UP,

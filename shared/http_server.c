@@ -1,21 +1,16 @@
 #include "shared/http_server.h"
 
 #include "shared/clock.h"
+#include "shared/http_listen.h"
+#include "shared/http_post.h"
 #include "shared/mem.h"
 #include "shared/metrics.h"
 
-#include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -24,9 +19,9 @@
 enum {
     STALE_MS = 10000,          /* a loop that has not turned for so long is stuck */
     CONNECTIONS = 16,          /* a scraper, a few probes and a person */
+    POST_CONNECTIONS = 64,     /* and an application that posts */
     IDLE_SECONDS = 5,          /* for a connection without traffic */
     CONNECTION_MEMORY = 16384, /* bytes of a request's line and headers */
-    BACKLOG = 16,
 };
 
 /* --- health
@@ -143,10 +138,8 @@ page_at(const char *path)
 /* Answers at once, without waiting for a body; the library then closes the connection, so that no
  * idle scraper holds one of the few. */
 static enum MHD_Result
-on_request(void *arg, struct MHD_Connection *conn, const char *path, const char *method,
-           const char *version, const char *upload, size_t *upload_size, void **state)
+answer_page(struct MHD_Connection *conn, const char *path, const char *method)
 {
-    (void)arg, (void)version, (void)upload, (void)upload_size, (void)state;
     struct buf body = {0};
     unsigned status = MHD_HTTP_NOT_FOUND;
     const struct page *p = page_at(path);
@@ -176,172 +169,99 @@ on_request(void *arg, struct MHD_Connection *conn, const char *path, const char 
     return result;
 }
 
-/* --- listening
- * -------------------------------------------------------------------------------------- */
+/* --- the server
+ * ------------------------------------------------------------------------------------------ */
 
 struct http_server {
     struct MHD_Daemon *daemon;
-    char *path;       /* of a unix socket; NULL for TCP */
-    struct stat made; /* the socket as we bound it, so that we unlink no other */
+    struct http_posts *posts; /* NULL: pages only */
+    struct http_listener listener;
 };
 
-static bool
-is_stale(const struct sockaddr_un *a)
+static enum MHD_Result
+on_request(void *arg, struct MHD_Connection *conn, const char *path, const char *method,
+           const char *version, const char *upload, size_t *upload_size, void **state)
 {
-    struct stat st;
-    if (lstat(a->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
-        return false; /* connecting to a plain file is refused too, and it is not ours to delete */
+    struct http_server *s = arg;
+    (void)version;
+    if (s->posts && strcmp(path, http_posts_path(s->posts)) == 0) {
+        return (enum MHD_Result)http_posts_request(s->posts, conn, method, upload, upload_size,
+                                                   state);
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return false;
-    }
-    const void *address = a;
-    bool refused = connect(fd, address, sizeof *a) < 0 && errno == ECONNREFUSED;
-    (void)close(fd);
-    return refused;
+    return answer_page(conn, path, method);
 }
 
-static bool
-listen_unix(struct http_server *s, const char *path, int *ret, struct err *e)
+static void
+on_completed(void *arg, struct MHD_Connection *conn, void **state,
+             enum MHD_RequestTerminationCode why)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    const void *address = &a;
-    if (*path != '/' || strlen(path) >= sizeof a.sun_path) {
-        return err_set(e, ERR_INPUT, "unix:%s: not an absolute path of at most %zu bytes", path,
-                       sizeof a.sun_path - 1);
-    }
-    (void)snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool ok = fd >= 0 && bind(fd, address, sizeof a) == 0;
-    if (fd >= 0 && !ok && errno == EADDRINUSE) {
-        bool stale = is_stale(&a);
-        errno = EADDRINUSE;
-        ok = stale && unlink(path) == 0 && bind(fd, address, sizeof a) == 0;
-    }
-    if (!ok || listen(fd, BACKLOG) < 0 || lstat(path, &s->made) < 0) {
-        (void)err_set(e, ERR_REFUSED, "unix:%s: %s", path, strerror(errno));
-        if (fd >= 0) {
-            (void)close(fd);
-        }
-        return false;
-    }
-    s->path = xstrdup(path);
-    *ret = fd;
-    return true;
-}
-
-/* Binds one address; -1 with errno when that fails. */
-static int
-listen_at(const struct addrinfo *a)
-{
-    const int yes = 1, no = 0;
-    int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
-    if (fd < 0) {
-        return -1;
-    }
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (a->ai_family == AF_INET6) { /* [::] serves IPv4 too */
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
-    }
-    if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
-        int error = errno;
-        (void)close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
-}
-
-/* Splits "host:port", "[v6]:port" or ":port"; host is "" for any address. */
-static bool
-split_address(const char *text, char *host, size_t size, const char **ret_port)
-{
-    const char *colon = strrchr(text, ':');
-    size_t n = colon ? (size_t)(colon - text) : 0;
-    bool bracketed = n >= 2 && text[0] == '[' && text[n - 1] == ']';
-    if (!colon || n >= size || (!bracketed && memchr(text, ':', n))) {
-        return false;
-    }
-    (void)snprintf(host, size, "%.*s", (int)(bracketed ? n - 2 : n), text + bracketed);
-    *ret_port = colon + 1;
-    size_t digits = strspn(colon + 1, "0123456789");
-    return digits && digits <= 5 && !colon[1 + digits] && atoi(colon + 1) <= 65535;
-}
-
-static bool
-listen_tcp(const char *text, int *ret, struct err *e)
-{
-    static const int any_families[] = {AF_INET6, AF_INET}, all_families[] = {AF_UNSPEC};
-    char host[256];
-    const char *port;
-    if (!split_address(text, host, sizeof host, &port)) {
-        return err_set(e, ERR_INPUT, "%s: malformed address (write host:port, :port or unix:/path)",
-                       text);
-    }
-    const int *families = *host ? all_families : any_families;
-    for (size_t i = 0; i < (*host ? 1u : 2u); i++) {
-        struct addrinfo hints = {.ai_family = families[i],
-                                 .ai_socktype = SOCK_STREAM,
-                                 .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-        struct addrinfo *list;
-        int error = getaddrinfo(*host ? host : NULL, port, &hints, &list);
-        if (error) {
-            (void)err_set(e, ERR_REFUSED, "%s: %s", text, gai_strerror(error));
-            continue;
-        }
-        *ret = -1;
-        for (const struct addrinfo *a = list; a && *ret < 0; a = a->ai_next) {
-            *ret = listen_at(a);
-        }
-        error = errno;
-        freeaddrinfo(list);
-        if (*ret >= 0) {
-            return true;
-        }
-        (void)err_set(e, ERR_REFUSED, "%s: %s", text, strerror(error));
-    }
-    return false;
+    (void)arg, (void)conn, (void)why;
+    http_posts_completed(*state);
+    *state = NULL;
 }
 
 /* Starts the server's thread with every signal blocked, so that the program's own thread gets them.
  */
 static bool
-start_daemon(struct http_server *s, int fd, struct err *e)
+start_daemon(struct http_server *s, struct err *e)
 {
     sigset_t all, old;
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     s->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO, 0, NULL, NULL, on_request, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
+        flags | (s->posts ? MHD_ALLOW_SUSPEND_RESUME : 0), 0, NULL, NULL, on_request, s,
+        MHD_OPTION_LISTEN_SOCKET, s->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(s->posts ? POST_CONNECTIONS : CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!s->daemon) {
-        (void)close(fd);
+        (void)close(s->listener.fd);
         return err_set(e, ERR_RETRY, "the HTTP server's thread cannot be started");
     }
     return true;
 }
 
 bool
-http_server_start(const char *listen, struct http_server **ret, struct err *e)
+http_server_start_posts(const char *listen, struct http_posts *posts, struct http_server **ret,
+                        struct err *e)
 {
     *ret = NULL;
     if (!*listen) {
         return true;
     }
     struct http_server *s = xcalloc(1, sizeof *s);
-    int fd = -1;
-    bool ok = strncmp(listen, "unix:", 5) == 0 ? listen_unix(s, listen + 5, &fd, e)
-                                               : listen_tcp(listen, &fd, e);
-    if (ok && start_daemon(s, fd, e)) {
+    s->posts = posts;
+    if (http_listen(listen, posts ? POST_CONNECTIONS : CONNECTIONS, &s->listener, e) &&
+        start_daemon(s, e)) {
         *ret = s;
         return true;
     }
     http_server_stop(s);
     return false;
+}
+
+bool
+http_server_start(const char *listen, struct http_server **ret, struct err *e)
+{
+    return http_server_start_posts(listen, NULL, ret, e);
+}
+
+void
+http_server_name(const struct http_server *s, char *out, size_t size)
+{
+    http_listen_name(&s->listener, out, size);
+}
+
+void
+http_server_refuse(struct http_server *s)
+{
+    http_listen_unlink(&s->listener);
+    MHD_socket fd = MHD_quiesce_daemon(s->daemon);
+    if (fd != MHD_INVALID_SOCKET) {
+        (void)close(fd);
+    }
 }
 
 void
@@ -350,14 +270,9 @@ http_server_stop(struct http_server *s)
     if (!s) {
         return;
     }
-    struct stat st;
-    if (s->path && lstat(s->path, &st) == 0 && st.st_dev == s->made.st_dev &&
-        st.st_ino == s->made.st_ino) {
-        (void)unlink(s->path);
-    }
+    http_listen_unlink(&s->listener);
     if (s->daemon) {
         MHD_stop_daemon(s->daemon); /* closes the listening socket too */
     }
-    free(s->path);
     free(s);
 }

@@ -4,7 +4,8 @@
  * statement whose work is there already (see is_done_already) counts as run.  Two things follow: a
  * migration's other statements must bear repetition (UPDATE .. WHERE, INSERT IGNORE), and the
  * database must be Paceline's own, for another program's table of the same name would pass for
- * ours. */
+ * ours.  Whose it is, schema_migrations tells: we make it before anything else, so that a database
+ * which has tables but not this one, or one of other columns, is somebody else's and is refused. */
 #include "shared/migrate.h"
 
 #include "shared/mem.h"
@@ -17,7 +18,7 @@
 #include <xxhash.h>
 
 static const char lock_name[] = "paceline-migrate";
-enum { LOCK_WAIT_S = 60, NO_SUCH_TABLE = 1146 };
+enum { LOCK_WAIT_S = 60, NO_SUCH_COLUMN = 1054, NO_SUCH_TABLE = 1146 };
 
 /* --- the text of a migration --------------------------------------------------------------- */
 
@@ -172,6 +173,45 @@ apply(struct store *s, const struct migration *m, struct err *e)
                              m->version, m->name, sum.text);
 }
 
+static bool
+refuse_foreign(const char *database, const char *table, struct err *e)
+{
+    return err_set(
+        e, ERR_REFUSED,
+        "the database %.64s is another program's: its table '%.64s' is not Paceline's; "
+        "give Paceline a database of its own in mysql_url, and take this one's data over "
+        "with 'paceline adopt --from %.64s'",
+        database, table, database);
+}
+
+/* False, with an error, when there is any table or when it cannot be told. */
+static bool
+is_empty(struct store *s, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(s, &r, e,
+                      "SELECT table_schema, table_name FROM information_schema.tables "
+                      "WHERE table_schema = DATABASE() ORDER BY table_name LIMIT 1")) {
+        return false;
+    }
+    bool ok = !rows_next(&r) || refuse_foreign(rows_str(&r, 0), rows_str(&r, 1), e);
+    rows_done(&r);
+    return ok;
+}
+
+/* schema_migrations is a common name: several frameworks keep another table under it. */
+static bool
+refuse_other_record(struct store *s, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(s, &r, e, "SELECT DATABASE()")) {
+        return false;
+    }
+    bool ok = rows_next(&r) && refuse_foreign(rows_str(&r, 0), "schema_migrations", e);
+    rows_done(&r);
+    return ok;
+}
+
 /* The table itself is made only where it is missing, since IF NOT EXISTS would leave a warning. */
 static bool
 query_or_create_recorded(struct store *s, struct rows *ret, struct err *e)
@@ -179,7 +219,10 @@ query_or_create_recorded(struct store *s, struct rows *ret, struct err *e)
     if (query_recorded(s, ret, e)) {
         return true;
     }
-    return store_code(s) == NO_SUCH_TABLE &&
+    if (store_code(s) == NO_SUCH_COLUMN) {
+        return refuse_other_record(s, e);
+    }
+    return store_code(s) == NO_SUCH_TABLE && is_empty(s, e) &&
            store_execf(s, NULL, e,
                        "CREATE TABLE schema_migrations (version INT NOT NULL PRIMARY KEY, "
                        "name VARCHAR(190) NOT NULL, checksum CHAR(16) NOT NULL, "

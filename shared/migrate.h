@@ -20,8 +20,9 @@ typedef void migrate_report(void *arg, const struct migration *m);
 /* Applies what is missing, in order, under the named lock 'paceline-migrate' (waits up to 60 s for
  * another migrator), and records each in schema_migrations with a checksum.  *ret_applied counts.
  * Twice = no change.  ERR_REFUSED when a recorded migration has another checksum than this
- * binary's, or when the database is newer than this binary; the text names the migration and the
- * statement. */
+ * binary's, when the database is newer than this binary, or when it is another program's (tables,
+ * but no schema_migrations of ours); the text names the migration and the statement, or the table.
+ */
 MUST_USE bool migrate_run(struct store *s, migrate_report *report, void *arg, int *ret_applied,
                           struct err *e);
 

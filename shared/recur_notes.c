@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+static const uint32_t every_month_day = ~1u, every_weekday = 127;
 enum { AHEAD = 2 * 366 * CIVIL_DAY, CLOCK_SIZE = 16, MOMENT_SIZE = 48 };
 
 static char *
@@ -35,7 +36,7 @@ note_days(const struct recur *r, struct buf *out)
         day--;
     }
     bool month_long = r->freq == RECUR_MONTHLY || (r->freq == RECUR_CRON && !r->either);
-    if (day <= 28 || !month_long || r->month_days == ~1u) {
+    if (day <= 28 || !month_long || r->month_days == every_month_day) {
         return;
     }
     if (r->clamp) {
@@ -86,9 +87,12 @@ recur_notes(const struct recur *r, int64_t after_s, struct buf *out)
         return;
     }
     note_days(r, out);
-    if (r->either) {
-        buf_adds(out,
-                 "Due when the day of the month or the day of the week fits; both need not.\n");
+    if (r->freq == RECUR_CRON && r->month_days != every_month_day && r->weekdays != every_weekday) {
+        buf_adds(out, r->either
+                          ? "Due when the day of the month or the day of the week fits; both need "
+                            "not.\n"
+                          : "Due when the day of the month and the day of the week fit, both: one "
+                            "begins with *.\n");
     }
     after_s = after_s > r->begin_utc ? after_s : r->begin_utc;
     int64_t end;

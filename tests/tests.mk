@@ -35,6 +35,9 @@ test: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
 	@$(MAKE) --no-print-directory -s -j$(CORES) FAULTS=1 all
 	@python3 tests/run.py $(only)
+show-adopt: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@python3 tests/integration/adopt_test.py show
 layers: all
 	@python3 tests/layers.py $B
 scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
@@ -47,10 +50,13 @@ bench-sources: deps
 bench-render: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) $B/tests/bench/render
 	@$B/tests/bench/render
+show-zones: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
+	@python3 tests/integration/zones_test.py --all
 show-clocks: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/integration/clock_test.py
-.PHONY: deps demo test layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-clocks
+.PHONY: deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-zones show-clocks
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -11,9 +11,11 @@ ALTER TABLE leads
   ADD KEY leads_triggered (trigger_pending, user_id, `trigger`, device_id, id);
 
 -- An opt-out is noted in the rows that were planned before it: steered = 1 when that is done.
+-- Those that are there already were asked when rows were made.
 ALTER TABLE opt_outs
-  ADD COLUMN steered TINYINT NOT NULL DEFAULT 0,
+  ADD COLUMN steered TINYINT NOT NULL DEFAULT 1,
   ADD KEY opt_outs_unsteered (steered, id);
+ALTER TABLE opt_outs ALTER COLUMN steered SET DEFAULT 0;
 
 ALTER TABLE broadcast_messages
   ADD COLUMN sequence_id BIGINT UNSIGNED NULL AFTER campaign_id,

@@ -54,7 +54,11 @@ def main():
         own = fleet.devices(200, sender="null", prefix="due")
         for_leads = fleet.devices(DEVICES, sender="null", prefix="seq")
         fleet.leads(LEADS, for_leads)
-        fleet.sequence("storm", [(3600, f"Step {i} for {{{{name}}}}") for i in range(STEPS)], trigger="go", start_after_s=86400)
+        # COLD -> WARM -> HOT, as people build them; their steps add up.
+        sizes, linked = [STEPS - 2 * (STEPS // 4), STEPS // 4, STEPS // 4], None
+        for i, n in reversed(list(enumerate(sizes))):
+            more = {"trigger": "go", "start_after_s": 86400} if i == 0 else {}
+            linked = fleet.sequence(f"storm {i}", [(3600, f"Step {k} for {{{{name}}}}") for k in range(n)], next_sequence_id=linked, **more)
         fleet.start(producer=2, worker=1, reaper=1)
         due = Due(fleet, own)
         until = time.monotonic() + QUIET
@@ -71,7 +75,7 @@ def main():
             pause(0.02)
             if time.monotonic() - last > 5:
                 last = time.monotonic()
-                contacts = fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts")
+                contacts = fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE sequence_id = entry_sequence_id")
                 print(f"  {last - began:5.0f} s  {contacts * STEPS:>10,} messages", flush=True)
                 if contacts == DEVICES * LEADS:
                     break

@@ -604,7 +604,7 @@ def audits_find_things():
                        " FROM broadcast_messages m JOIN seq_1_to_2 t WHERE m.id IN (3, 4)")
         equal([("recipient", 2), ("sent-twice", 3)], kinds("duplicates"), "duplicates")
         got = cli.json("audit", "duplicates", code=1)
-        equal({"campaigns": 1, "messages": 4, "sent again after an unknown outcome": 1, "of these delivered twice for certain": 1},
+        equal({"campaigns": 1, "messages": 4, "sent by other sources": 0, "sent again after an unknown outcome": 1, "of these delivered twice for certain": 1},
               {f["what"]: f["count"] for f in got["facts"]}, "facts")
         fleet.sql.exec("DELETE FROM broadcast_messages")
         fleet.sql.exec("ALTER TABLE broadcast_messages DROP KEY messages_job")

@@ -46,6 +46,13 @@ STORMS = {
     },
 }
 
+# Points whose programs people start; the suites named kill there.
+ELSEWHERE = {
+    "archive.copied": "archive_test", "archive.committed": "archive_test",
+    "adopt.copied": "adopt_test", "adopt.committed": "adopt_test",
+    "inlet.inserted": "inlet_test", "inlet.committed": "inlet_test",
+}
+
 
 def table_points():
     """The points that DESIGN.md's crash table names, in its order."""
@@ -56,7 +63,7 @@ def table_points():
 
 def source_points():
     found = set()
-    for program in ("producer", "worker", "reaper"):
+    for program in ("producer", "worker", "reaper", "ctl", "shared"):
         folder = os.path.join(ROOT, program)
         for name in os.listdir(folder):
             if name.endswith(".c"):
@@ -69,6 +76,9 @@ def source_points():
 def the_table_the_tests_and_the_programs_name_the_same_points():
     table = table_points()
     tests = [p for storm in STORMS.values() for points in storm.values() for p in points]
+    for point, suite in ELSEWHERE.items():
+        with open(os.path.join(ROOT, "tests", "integration", suite + ".py")) as f:
+            tests += [point] if point in f.read() else []
     problems = [f"{p} is in the table, but has no test" for p in table if p not in tests]
     problems += [f"{p} has a test, but is not in the table" for p in tests if p not in table]
     problems += [f"{p} is not compiled into any program" for p in table if p not in source_points()]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from cli_test import Cli, bare, one, open_partitions, pick
-from harness import PATH, ROOT, TESTS, Process, equal, main, test, true, wait_until
+from harness import PATH, ROOT, TESTS, Fleet, Process, equal, main, test, true, wait_until
 
 TESTS.clear()  # those of cli_test.py are its own
 
@@ -441,6 +441,23 @@ def enrolling_asks_once():
         cli.refused(1, "sequence", "enrol", "S", "--all", says="is cancelled")
 
 
+@test
+def imported_leads_have_triggers():
+    """A column `trigger` is what enrols; an import that changes it enrols anew."""
+    with bare() as fleet:
+        cli = shops(fleet, "A")
+        cli.ok("sequence", "create", "S", "--devices", "all", "--step", "0s:x", "--trigger", "cold")
+        cli.ok("leads", "import", cli.write("l.csv", "phone,Trigger\n60123456781,cold\n60123456782,\n60123456783,other\n"), "--device", "A")
+        equal([("cold", None), ("", None), ("other", None)], fleet.sql.rows("SELECT `trigger`, attributes FROM leads ORDER BY id"), "leads")
+        equal({"asked": 0, "triggered": 1}, cli.json("sequence", "show", "S")["waiting"], "waiting")
+        fleet.sql.exec("UPDATE leads SET trigger_seen = `trigger`")
+        equal(0, cli.json("sequence", "show", "S")["waiting"]["triggered"], "acted upon")
+        again = cli.write("m.csv", "phone,word\n60123456782,cold\n60123456781,cold\n")
+        equal((1, 1), pick(cli.json("leads", "import", again, "--device", "A", "--map", "trigger=word", "--update"), "updated", "duplicates"), "update")
+        equal(1, cli.json("sequence", "show", "S")["waiting"]["triggered"], "the one that changed")
+        cli.refused(1, "leads", "import", cli.write("n.csv", "phone,trigger\n60123456784," + "x" * 65 + "\n"), "--device", "A", says="n.csv:2: the trigger has 65")
+
+
 # --- leaving ------------------------------------------------------------------------------------------
 
 
@@ -583,6 +600,32 @@ def every_source_is_traced_and_decided():
         cli.ok("sequence", "cancel", "COLD")
         cli.refused(1, "unknown", "resend", str(a), says="its sequence is cancelled")
         equal({"pending": 1, "unknown": 1, "sent": 1}, {m["status"]: m["rows"] for m in cli.json("status")["messages"]}, "status counts all sources but direct")
+
+
+@test
+def from_definitions_to_messages():
+    """The whole fleet: what people type is planned, sent and counted."""
+    with Fleet() as fleet:
+        fleet.devices(2)
+        fleet.leads(5)
+        fleet.start()
+        cli = Cli(fleet)
+        cli.ok("sequence", "create", "WARM", "--devices", "all", "--step", "0s:Warm {{name}}")
+        cli.ok("sequence", "create", "COLD", "--devices", "all", "--start-after", "0s", "--step", "0s:Hi {{name}}", "--step", "1s:And again",
+               "--next", "WARM", "--next-after", "1d")
+        got = cli.json("sequence", "enrol", "COLD", "--all", "--wait")
+        equal((10, 10), pick(got, "leads", "asked"), "enrolled")
+        cli.ok("recurring", "create", "tick", "--devices", "d1-1", "--content", "Tick {{name}}", "--freq", "interval", "--every", "1s",
+               "--max-executions", "2")
+        equal(10, cli.json("sequence", "show", "COLD")["active"] + cli.json("sequence", "show", "COLD")["finished"], "contacts")
+        wait_until(lambda: fleet.statuses().get("sent") == 30, 40, lambda: f"20 of COLD and 10 of tick: {fleet.statuses()}")
+        wait_until(lambda: cli.json("recurring", "runs", "tick")["totals"]["sent"] == 10, 20, lambda: cli.ok("recurring", "runs", "tick"))
+        equal((2, 0), pick(cli.json("recurring", "runs", "tick")["totals"], "runs", "failed"), "runs")
+        got = cli.json("sequence", "leave", "COLD", "--all")
+        equal((10, 0), pick(got, "skipped", "on_their_way"), f"WARM is left: {got}")
+        equal({"sent": 30, "skipped": 10}, fleet.statuses(), "rows")
+        true(got["contacts"] >= 10, f"contacts that left: {got}")
+        fleet.stop()
 
 
 # --- strangers ----------------------------------------------------------------------------------------

@@ -256,6 +256,7 @@ class MariaDB:
             subprocess.run(["cp", "-a", "--reflink=auto", self.template(), self.data], check=True)
         argv = ["mariadbd"] + self.OPTIONS + [
             "--datadir=" + self.data, "--socket=" + self.socket, "--pid-file=" + self.folder + "/mysql.pid",
+            "--tmpdir=" + self.folder,  # a server that starts clears the files of others out of /tmp
             f"--innodb-flush-log-at-trx-commit={1 if self.durable else 2}"]
         if not self.durable:
             argv.append("--innodb-doublewrite=0")

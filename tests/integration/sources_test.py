@@ -2,6 +2,7 @@
 """Where messages come from besides campaigns: sequences, recurring messages, rows of an application.
 
     tests/integration/sources_test.py [name part ...]      B names the build folder; T_SEED, T_JOBS, T_KEEP"""
+import json
 import sys
 import time
 from collections import Counter
@@ -159,6 +160,29 @@ def who_opts_out_is_removed_or_leaves_gets_nothing_more():
         fleet.stop()
 
 
+@test
+def sequences_without_steps_and_in_circles_do_no_harm():
+    """Not by the paceline command, but by whoever writes rows."""
+    with Fleet() as fleet:
+        fleet.devices(1)
+        fleet.leads(3)
+        empty = fleet.sequence("empty", [], trigger="empty")
+        ring = fleet.sequence("ring", [(0, "a")], trigger="ring")
+        back = fleet.sequence("back", [(0, "b")], next_sequence_id=ring, next_after_s=0)
+        fleet.sql.exec(f"UPDATE sequences SET next_sequence_id = {empty} WHERE id = {empty}")
+        fleet.sql.exec(f"UPDATE sequences SET next_sequence_id = {back}, next_after_s = 0 WHERE id = {ring}")
+        trigger(fleet, "empty", "id = 1")
+        trigger(fleet, "ring", "id > 1")
+        fleet.start()
+        enrolled(fleet, 1 + 2 * 2)
+        fleet.drain()
+        equal({str(ring): 2, str(back): 2}, dict(rows_by(fleet, "sequence_id")), "rows")
+        wait_until(lambda: fleet.sql.one(f"SELECT status FROM sequence_contacts WHERE sequence_id = {empty}") == "finished", 10,
+                   "the contact without messages to be through")
+        fleet.check()
+        fleet.stop()
+
+
 # --- recurring messages -----------------------------------------------------------------------------------
 
 
@@ -231,11 +255,64 @@ def a_run_that_still_goes_on_can_be_waited_for_or_skipped():
 
 
 @test
+def the_last_run_of_a_rule_can_be_stopped():
+    with Fleet() as fleet:
+        fleet.devices(1, gap=(100, 100))
+        fleet.leads(60)
+        number = fleet.recurring("once", max_executions=1)
+        fleet.start()
+        wait_until(lambda: len(fleet.ledger()) >= 3, 20, "the run to begin")
+        equal("finished", fleet.sql.one("SELECT status FROM recurring_messages"), "a rule whose last run goes on")
+        fleet.ctl("recurring", "pause", "once")
+        wait_until(lambda: fleet.statuses().get("queued", 0) + fleet.statuses().get("processing", 0) == 0, 10, "jobs to come back")
+        held = len(fleet.ledger())
+        until = time.monotonic() + 1
+        wait_until(lambda: time.monotonic() > until, 5, "a while")
+        equal(held, len(fleet.ledger()), "sends in the pause")
+        fleet.ctl("recurring", "resume", "once")
+        wait_until(lambda: len(fleet.ledger()) > held, 20, "sends again")
+        fleet.ctl("recurring", "cancel", "once")
+        wait_until(lambda: fleet.sql.one("SELECT finished_at IS NOT NULL FROM recurring_messages") == 1, 20, "the end")
+        fleet.drain()
+        fleet.check()
+        true(len(fleet.ledger()) < 60 and fleet.statuses()["skipped"] > 0, f"nothing was stopped: {fleet.statuses()}")
+        equal(1, fleet.ctl("recurring", "cancel", "once", check=False)[0], "cancelling it once more")
+        equal(1, fleet.sql.one(f"SELECT COUNT(*) FROM recurring_message_logs WHERE recurring_id = {number}"), "runs")
+        fleet.stop()
+
+
+@test
+def many_rules_that_are_due_at_once_are_all_claimed_in_time():
+    with Fleet() as fleet:
+        fleet.devices(4)
+        fleet.leads(5)
+        fleet.recurring("first", max_executions=1, catch_up="skip")
+        fleet.sql.exec("UPDATE recurring_messages SET start_local = UTC_TIMESTAMP() + INTERVAL 3 SECOND, every = 3600")
+        columns = [c for (c,) in fleet.sql.rows("SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE()"
+                                                " AND table_name = 'recurring_messages' AND column_name NOT IN ('id', 'name')")]
+        listed = ", ".join(f"`{c}`" for c in columns)
+        fleet.sql.exec(f"INSERT INTO recurring_messages (name, {listed}) SELECT CONCAT('rule ', seq), {listed} FROM recurring_messages"
+                       " JOIN seq_1_to_199 WHERE name = 'first'")
+        fleet.start(producer=2, worker=2)
+        wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM recurring_messages WHERE finished_at IS NOT NULL") == 200, 60, "all runs")
+        fleet.drain()
+        fleet.check()
+        equal({"finished": 200}, {s: int(n) for s, n in fleet.sql.rows("SELECT status, COUNT(*) FROM recurring_message_logs GROUP BY status")},
+              "occurrences")
+        true(fleet.sql.one("SELECT MAX(late_ms) FROM recurring_message_logs") < 10000, "an occurrence was claimed late")
+        equal(200 * 20, fleet.statuses()["sent"], "messages")
+        fleet.stop()
+
+
+@test
 def rules_that_cannot_be_read_are_paused_with_the_reason():
     with Fleet() as fleet:
         fleet.devices(1)
         fleet.leads(1)
+        # A zone that this host does not know may be known to others: such a rule is left to them for a minute.
         bad = fleet.recurring("bad", time_zone="Mars/Olympus")
+        fleet.sql.exec("UPDATE recurring_messages SET updated_at = updated_at - INTERVAL 2 MINUTE")
+        young = fleet.recurring("young", time_zone="Mars/Olympus")
         six = fleet.recurring("six", freq="cron", cron="0 0 9 * * *")
         over = fleet.recurring("over", freq="daily", start_local="2020-01-01 09:00:00", end_date_local="2020-02-01")
         good = fleet.recurring("good", max_executions=1)
@@ -244,11 +321,65 @@ def rules_that_cannot_be_read_are_paused_with_the_reason():
                    lambda: f"verdicts: {fleet.sql.rows('SELECT name, status, status_reason FROM recurring_messages')}")
         state = {int(i): (s, w) for i, s, w in fleet.sql.rows("SELECT id, status, status_reason FROM recurring_messages")}
         equal("paused", state[bad][0], "an unknown zone")
+        equal("active", state[young][0], "an unknown zone for a moment")
         true("Mars/Olympus" in state[bad][1], f"the reason: {state[bad]}")
         true(state[six][0] == "paused" and "cron" in state[six][1], f"six fields: {state[six]}")
         equal("finished", state[over][0], "a rule that is over")
         equal("finished", state[good][0], "a good rule beside them")
         fleet.stop()
+
+
+# --- audits -----------------------------------------------------------------------------------------------
+
+
+@test
+def audits_know_every_source():
+    def audit(what):
+        code, out, err = fleet.ctl("--json", "audit", what, check=False)
+        true(code in (0, 1), f"audit {what}: {err}")
+        found = json.loads(out)
+        equal(code, 1 if found["found"] else 0, f"exit code of audit {what}")
+        return {f["kind"] for f in found["findings"]}, {f["what"]: f["count"] for f in found["facts"]}
+
+    with Fleet() as fleet:
+        fleet.devices(2)
+        fleet.leads(5)
+        fleet.sequence("S", [(0, "one"), (0, "two")], trigger="go")
+        fleet.recurring("R", max_executions=2)
+        trigger(fleet, "go")
+        direct(fleet, "order-1")
+        fleet.start()
+        wait_until(lambda: fleet.sql.one("SELECT status FROM recurring_messages") == "finished", 20, "the rule's end")
+        enrolled(fleet, 10)
+        fleet.drain()
+        equal(set(), audit("stuck")[0], "what is stuck")
+        kinds, facts = audit("conservation")
+        equal((set(), 41, 10), (kinds, facts["sent"], facts["contacts in sequences"]), "conservation")
+        kinds, facts = audit("duplicates")
+        equal((set(), 41), (kinds, facts["sent by other sources"]), "duplicates")
+        fleet.stop()
+        fleet.sql.exec("DELETE FROM broadcast_messages WHERE kind = 'sequence' LIMIT 1")
+        equal({"total"}, audit("conservation")[0], "a row of a contact is missing")
+        fleet.sql.exec("UPDATE sequence_contacts SET total = 1 WHERE id = (SELECT id FROM (SELECT n.id FROM sequence_contacts n LEFT"
+                       " JOIN broadcast_messages m ON m.recipient_phone = n.recipient_phone AND m.sequence_id = n.sequence_id GROUP BY n.id"
+                       " HAVING COUNT(m.id) = 1) x)")
+        equal(set(), audit("conservation")[0], "the count put right")
+        fleet.sql.exec("DELETE FROM broadcast_messages WHERE kind = 'recurring' LIMIT 1")
+        equal({"total"}, audit("conservation")[0], "a row of a run is missing")
+        fleet.sql.exec("UPDATE broadcast_messages SET attempt = 2 WHERE job_id = 'order-1'")
+        fleet.sql.exec("INSERT INTO message_events (message_id, gen, token, event, happened_at) SELECT m.id, 9, t.seq, 'sent',"
+                       " UTC_TIMESTAMP(3) FROM broadcast_messages m JOIN seq_1_to_2 t WHERE m.job_id = 'order-1'")
+        equal({"sent-twice"}, audit("duplicates")[0], "a direct message sent twice")
+        for statement, kind in (
+                ("INSERT INTO sequence_requests (sequence_id, lead_id, created_at) VALUES (1, 1, UTC_TIMESTAMP(3) - INTERVAL 1 HOUR)", "not-enrolled"),
+                ("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR WHERE id = 1", "not-counted"),
+                ("UPDATE recurring_messages SET status = 'active', next_run_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR", "not-run"),
+                ("UPDATE recurring_messages SET status = 'paused', status_reason = 'cron: six fields', steered = 'paused'", "refused-rule"),
+                ("UPDATE recurring_message_logs SET status = 'expanding', started_at = started_at - INTERVAL 1 HOUR WHERE id = 1", "not-expanded"),
+                ("UPDATE sequences SET steered = 'paused', updated_at = updated_at - INTERVAL 1 HOUR", "unsteered")):
+            true(kind not in audit("stuck")[0], f"{kind} before it was there")
+            fleet.sql.exec(statement)
+            true(kind in audit("stuck")[0], f"{kind} was not found")
 
 
 # --- rows of an application -------------------------------------------------------------------------------

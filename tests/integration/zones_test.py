@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Agreement of recurrence rules with other implementations, over generated cases in many zones.
 
-    tests/integration/zones_test.py [--all]     B: the build folder (build), T_SEED: the cases again
+    tests/integration/zones_test.py [--all]     B: the build folder (build), T_SEED: other cases
 
 Each implementation is asked what it can express, the slow ones a share of it (--all: all of it, some minutes).
 Where one disagrees, the reason must be known (tests/zones/reasons.py); without one the suite fails."""
 import collections
+import datetime
 import os
 import random
 import shutil
@@ -20,7 +21,8 @@ import peers  # noqa: E402
 import reasons  # noqa: E402
 
 BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
-SEED = int(os.environ.get("T_SEED") or random.SystemRandom().randrange(1 << 32))
+# The same cases each time unless asked otherwise: a new oddity of another program is no failure of a change here.
+SEED = int(os.environ.get("T_SEED") or 20261126)
 CASES = 24000
 SHOWN = 5
 # Cases that each is asked in a run of all tests; with --all it is all but of systemd's, a program for each.
@@ -96,7 +98,9 @@ def choose(cases, everything):
 
 def node_answers(folder, scratch, asked):
     """Drops the cases for which node has other tables, starts the packages on the rest: {name: started}"""
-    moments = sorted({(z, s + d) for z in zone_cases.ZONES for s, _, _ in zone_cases.changes(z) for d in (-1, 0)})
+    moments = sorted({(z, s + d) for z in zone_cases.ZONES for s, _, _ in zone_cases.changes(z) for d in (-1, 0)} |
+                     {(z, zone_cases.instant(z, datetime.date(year, month, 1))) for z in zone_cases.ZONES
+                      for year in range(zone_cases.YEARS[0], zone_cases.YEARS[1] + 2) for month in range(1, 13)})
     differs = peers.node_differs(folder, scratch, moments)
     if differs:
         print(f"node's tables of zones are of another version: {len(differs)} years of zones are left out")
@@ -110,7 +114,7 @@ def node_answers(folder, scratch, asked):
 def compare_all(cases, asked, running):
     table, mine = Table(), ours(cases)
     for case, answer in zip(cases, mine):
-        if isinstance(answer, str):
+        if isinstance(answer, str) and "never fires" not in answer:  # then others must find nothing either
             table.failures.append(f"{case}\n    {answer}")
     mine = [[] if isinstance(a, str) else a for a in mine]
     others = {i: c.starless() for i, c in enumerate(cases) if c.starless()}
@@ -140,4 +144,8 @@ def main(everything):
 
 
 if __name__ == "__main__":
-    sys.exit(main("--all" in sys.argv[1:]))
+    try:
+        sys.exit(main("--all" in sys.argv[1:]))
+    except AssertionError as e:
+        print(f"{e}\n0 passed, 1 failed")
+        sys.exit(1)

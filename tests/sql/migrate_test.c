@@ -126,6 +126,53 @@ TEST(a_half_applied_migration_is_completed)
     store_close(s);
 }
 
+TEST(a_database_of_another_program_is_refused_and_left_alone)
+{
+    struct mariadb m;
+    mariadb_start(&m, NULL);
+    struct store *s = mariadb_open(m.url);
+    int applied = -1;
+    CHECK_OK(store_execf(s, NULL, e, "CREATE TABLE leads (id INT)"));
+    CHECK_STORE_ERR(ERR_REFUSED, "the database paceline is another program's: its table 'leads'",
+                    migrate_run(s, NULL, NULL, &applied, e));
+    CHECK_STORE_ERR(ERR_REFUSED, "'paceline adopt --from paceline'",
+                    migrate_run(s, NULL, NULL, &applied, e));
+    CHECK_INT(0, applied);
+    CHECK_INT(1, count_tables(s));
+    CHECK_OK(store_execf(s, NULL, e, "DROP TABLE leads"));
+    migrate(s, count_migrations());
+    store_close(s);
+}
+
+/* schema_migrations as other frameworks have it. */
+TEST(another_program_s_record_of_migrations_is_not_ours)
+{
+    struct mariadb m;
+    mariadb_start(&m, NULL);
+    struct store *s = mariadb_open(m.url);
+    CHECK_OK(store_execf(s, NULL, e,
+                         "CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, dirty INT)"));
+    CHECK_STORE_ERR(ERR_REFUSED, "its table 'schema_migrations' is not Paceline's",
+                    migrate_run(s, NULL, NULL, NULL, e));
+    CHECK_INT(1, count_tables(s));
+    store_close(s);
+}
+
+/* Died behind its very first statement: nothing is recorded, yet the database is ours. */
+TEST(a_first_migration_that_died_at_once_is_repeated)
+{
+    struct mariadb m;
+    mariadb_start(&m, NULL);
+    struct store *s = mariadb_open(m.url);
+    migrate(s, count_migrations());
+    int64_t tables = count_tables(s);
+    forget(s);
+    CHECK_OK(store_execf(s, NULL, e, "DROP TABLE broadcast_messages, message_events, leads"));
+    migrate(s, count_migrations());
+    CHECK_INT(tables, count_tables(s));
+    store_close(s);
+}
+
 TEST(another_checksum_is_refused)
 {
     struct mariadb m;

@@ -19,7 +19,8 @@ const libraries = {
   },
   'rrule-temporal'() {
     const { RRuleTemporal } = load('rrule-temporal');
-    return ({ start, rrule, zone }) => new RRuleTemporal({ rruleString: `DTSTART;TZID=${zone}:${start}\nRRULE:${rrule}` })
+    const rule = ({ start, rrule, zone }) => `DTSTART;TZID=${zone}:${start}\nRRULE:${rrule}`;
+    return (about) => new RRuleTemporal({ rruleString: rule(about) })
       .all().map((date) => date.epochMilliseconds / 1000);
   },
   offsets() {

@@ -74,6 +74,8 @@ def packages(build):
         with open(mark, "rb") as f:
             if f.read() == want:
                 return folder
+    if not shutil.which("npm") or not shutil.which("node"):
+        raise AssertionError("node and npm are needed: sh deploy/deps.sh installs them")
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     for name in ("package.json", "package-lock.json"):

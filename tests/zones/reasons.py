@@ -2,7 +2,7 @@
 rule and by the clock of its zone, or it is a failure.  docs/recurrence.md tells them to people."""
 import datetime
 
-from cases import DAY, changes, local_of, offset_at
+from cases import DAY, changes, local_of, offset_at, zone_of
 
 # Implementation -> {reason: what it does}.  What is not listed here fails.
 KNOWN = {
@@ -29,7 +29,9 @@ KNOWN = {
     },
     "systemd": {
         "gap skipped": "does not run at a time that is left out",
+        "second pass": "takes the second of two passes of the hour before midnight",
         "torn hour": "does not run in the rest of an hour of which a part is left out",
+        "rest of day": "does not run on the day of a gap after which no daylight saving is in force, as in Dublin",
         "gives up": "finds no time at all when a time is left out just behind midnight",
         "month end": "skips a month without the day",
     },
@@ -56,6 +58,8 @@ def always(case, change):
 WHERE = {
     ("croner", "gap end"): lambda case, gap: single(case),
     ("croner", "gap skipped"): lambda case, gap: not single(case) or over_midnight(case, gap),
+    ("cron-parser", "second pass"): lambda case, overlap: at(overlap[0] + overlap[2]).hour == 0,
+    ("systemd", "second pass"): lambda case, overlap: at(overlap[0] + overlap[2]).hour == 23,
     ("cron-parser", "gap skipped"): over_midnight,
     ("croner", "both passes"): lambda case, overlap: not single(case),
 }
@@ -132,6 +136,13 @@ def lost_day(case, s):
         at(c[0] + c[1]).date() == day and at(c[0] + c[2]).date() > day for c in changes(case.zone))
 
 
+def day_of_plain_gap(case, s):
+    """Whether the clock is put forward on the day of s, and it is not daylight saving that begins."""
+    day = local_of(case.zone, s).date()
+    return any(c[2] > c[1] and day in (at(c[0] + c[1]).date(), at(c[0] + c[2]).date()) and
+               not datetime.datetime.fromtimestamp(c[0], zone_of(case.zone)).dst() for c in changes(case.zone))
+
+
 def odd(change):
     return abs(change[2] - change[1]) != 3600 or (change[0] + change[1]) % 3600 != 0
 
@@ -152,10 +163,12 @@ def why_ours(case, s, ours, theirs):
             yield "gap skipped"
     if torn(case, s):
         yield "torn hour"
+    if day_of_plain_gap(case, s):
+        yield "rest of day"
     if in_short_stretch(case, s, now=True):
         yield "short stretch"
     first = overlap_ahead(case, s)
-    if first and s + first[1] - first[2] in theirs and local_of(case.zone, s).hour == 0:
+    if first and s + first[1] - first[2] in theirs:
         yield "second pass"
     if lost_day(case, s):
         yield "lost day"
@@ -170,7 +183,7 @@ def why_theirs(case, s, ours):
         yield "gap end"
     if overlap and not case.clock and named(case, at(s + offset_at(case.zone, s))):
         yield "both passes"
-        if s - overlap[1] + overlap[2] in ours and local_of(case.zone, s).hour == 0:
+        if s - overlap[1] + overlap[2] in ours:
             yield "second pass"
     if in_short_stretch(case, s, now=False):
         yield "short stretch"
@@ -180,7 +193,7 @@ def why_theirs(case, s, ours):
 
 def why_none(name, case, ours, text):
     """Why it ends with an error and we do not."""
-    met = [c for c in changes(case.zone) if case.after < c[0] <= ours[-1] + 86400]
+    met = [c for c in changes(case.zone) if case.after < c[0] <= (ours or [case.after])[-1] + 86400]
     if name == "systemd" and "Resource deadlock" in text and any(left_out(case, c) for c in met):
         return "gives up"
     if name == "cron-parser" and "loop limit" in text and any(odd(c) for c in met):
@@ -198,7 +211,7 @@ def differences(name, case, ours, theirs, horizon):
     seen = [{s for s in answer if s <= horizon} for answer in (ours, theirs)]
 
     def known(reasons, s):
-        change = gap_around(case, s) or overlap_around(case, s)
+        change = gap_around(case, s) or overlap_around(case, s) or overlap_ahead(case, s)
         return next((r for r in reasons if r in KNOWN[name] and WHERE.get((name, r), always)(case, change)), None)
     return ([(known(why_ours(case, s, ours, theirs), s), s, "ours") for s in sorted(seen[0] - seen[1])] +
             [(known(why_theirs(case, s, ours), s), s, "theirs") for s in sorted(seen[1] - seen[0])])

@@ -1,0 +1,304 @@
+#include "shared/http_post.h"
+
+#include "shared/clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include <microhttpd.h>
+
+enum { DISCARD_TIMES = 8 }; /* of the limit is read and dropped before a body is cut off */
+
+struct http_posts {
+    struct http_posts_config c;
+    char *credentials; /* what follows "Basic " */
+    pthread_mutex_t lock;
+    pthread_cond_t come;
+    struct http_post *first, **last; /* complete, and not asked for yet */
+    size_t active;
+};
+
+/* Belongs to the server's thread, but between its hand-over and http_post_answer(), when it belongs
+ * to the program's. */
+struct http_post {
+    struct http_posts *all;
+    struct MHD_Connection *conn;
+    struct http_post *next;
+    struct buf body, answer;
+    size_t read;
+    int64_t since_ms;
+    unsigned status; /* 0: not decided */
+    int retry_after_s;
+    bool handed_over;
+};
+
+/* --- credentials ---------------------------------------------------------------------- */
+
+static char *
+base64(const char *text, size_t n)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *out = xcalloc((n + 2) / 3 * 4 + 1, 1), *to = out;
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned bits = 0;
+        for (size_t k = 0; k < 3; k++) {
+            bits = bits << 8 | (i + k < n ? (unsigned char)text[i + k] : 0);
+        }
+        for (size_t k = 0; k < 4; k++) {
+            *to++ = i + k > n ? '=' : letters[bits >> (18 - 6 * k) & 63];
+        }
+    }
+    return out;
+}
+
+/* Takes as long whatever is wrong: only the given text's length shows. */
+static bool
+same(const char *given, const char *secret)
+{
+    size_t n = strlen(given), length = strlen(secret);
+    unsigned differs = n != length;
+    for (size_t i = 0; i < n; i++) {
+        differs |= (unsigned char)given[i] ^ (unsigned char)secret[length ? i % length : 0];
+    }
+    return !differs;
+}
+
+static bool
+is_authorised(const struct http_posts *p, struct MHD_Connection *conn)
+{
+    const char *text = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Authorization");
+    if (!text || strncasecmp(text, "Basic ", 6) != 0) {
+        return false;
+    }
+    text += 6;
+    return same(text + strspn(text, " "), p->credentials);
+}
+
+/* --- reading -------------------------------------------------------------------------- */
+
+static void
+refuse(struct http_post *r, unsigned status, const char *why)
+{
+    r->status = status;
+    buf_done(&r->body);
+    buf_addf(&r->answer, "{\"error\":\"%s\"}", why);
+}
+
+static void
+refuse_size(struct http_post *r)
+{
+    char why[96];
+    (void)snprintf(why, sizeof why, "the body is longer than %zu bytes", r->all->c.body_max);
+    refuse(r, MHD_HTTP_CONTENT_TOO_LARGE, why);
+}
+
+/* The headers are there. */
+static struct http_post *
+begin(struct http_posts *p, struct MHD_Connection *conn, const char *method)
+{
+    struct http_post *r = xcalloc(1, sizeof *r);
+    *r = (struct http_post){.all = p, .conn = conn, .since_ms = clock_mono_ms()};
+    const char *length = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Length");
+    if (strcmp(method, "POST") != 0) {
+        refuse(r, MHD_HTTP_METHOD_NOT_ALLOWED, "only POST");
+    } else if (!is_authorised(p, conn)) {
+        refuse(r, MHD_HTTP_UNAUTHORIZED, "wrong user name or password");
+    } else if (length && strtoull(length, NULL, 10) > p->c.body_max) {
+        refuse_size(r);
+    }
+    (void)pthread_mutex_lock(&p->lock);
+    p->active++;
+    (void)pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+static bool
+take(struct http_post *r, const char *upload, size_t n)
+{
+    const struct http_posts_config *c = &r->all->c;
+    r->read += n;
+    if (clock_mono_ms() - r->since_ms > c->body_ms || r->read > DISCARD_TIMES * c->body_max) {
+        return false; /* in the middle of a body the library takes no answer */
+    }
+    if (!r->status && r->read > c->body_max) {
+        refuse_size(r);
+    }
+    if (!r->status) {
+        buf_add(&r->body, upload, n);
+    }
+    return true;
+}
+
+/* Suspended first: the program's answer may come before this returns. */
+static void
+hand_over(struct http_post *r)
+{
+    struct http_posts *p = r->all;
+    buf_add(&r->body, "", 0); /* NUL-terminated, if empty too */
+    r->handed_over = true;
+    MHD_suspend_connection(r->conn);
+    (void)pthread_mutex_lock(&p->lock);
+    *p->last = r;
+    p->last = &r->next;
+    (void)pthread_cond_signal(&p->come);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+static enum MHD_Result
+send_answer(struct http_post *r)
+{
+    buf_reserve(&r->answer, 0);
+    struct MHD_Response *m =
+        MHD_create_response_from_buffer(r->answer.len, r->answer.data, MHD_RESPMEM_MUST_FREE);
+    if (!m) {
+        return MHD_NO;
+    }
+    r->answer = (struct buf){0};
+    (void)MHD_add_response_header(m, "Content-Type", "application/json");
+    (void)MHD_add_response_header(m, "Connection", "close");
+    if (r->status == MHD_HTTP_UNAUTHORIZED) {
+        (void)MHD_add_response_header(m, "WWW-Authenticate", "Basic realm=\"paceline\"");
+    } else if (r->status == MHD_HTTP_METHOD_NOT_ALLOWED) {
+        (void)MHD_add_response_header(m, "Allow", "POST");
+    }
+    if (r->retry_after_s) {
+        char seconds[16];
+        (void)snprintf(seconds, sizeof seconds, "%d", r->retry_after_s);
+        (void)MHD_add_response_header(m, "Retry-After", seconds);
+    }
+    enum MHD_Result result = MHD_queue_response(r->conn, r->status, m);
+    MHD_destroy_response(m);
+    return result;
+}
+
+/* Called by the library first with the headers, then for each part of the body, at its end, and
+ * once more when the program has answered. */
+int
+http_posts_request(struct http_posts *p, struct MHD_Connection *conn, const char *method,
+                   const char *upload, size_t *upload_size, void **state)
+{
+    struct http_post *r = *state;
+    if (!r) {
+        *state = begin(p, conn, method);
+        return MHD_YES;
+    }
+    if (*upload_size) {
+        bool ok = take(r, upload, *upload_size);
+        *upload_size = 0;
+        return ok ? MHD_YES : MHD_NO;
+    }
+    if (r->status) {
+        return (int)send_answer(r);
+    }
+    if (!r->handed_over) {
+        hand_over(r);
+    }
+    return MHD_YES;
+}
+
+void
+http_posts_completed(struct http_post *r)
+{
+    if (!r) {
+        return;
+    }
+    struct http_posts *p = r->all;
+    buf_done(&r->body);
+    buf_done(&r->answer);
+    free(r);
+    (void)pthread_mutex_lock(&p->lock);
+    p->active--;
+    (void)pthread_cond_signal(&p->come); /* whoever waits for the last one looks again */
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+/* --- the program's side --------------------------------------------------------------- */
+
+struct http_posts *
+http_posts_open(const struct http_posts_config *c)
+{
+    struct http_posts *p = xcalloc(1, sizeof *p);
+    char *pair = xasprintf("%s:%s", c->user, c->password);
+    pthread_condattr_t monotonic;
+    p->c = *c;
+    p->credentials = base64(pair, strlen(pair));
+    p->last = &p->first;
+    free(pair);
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&p->come, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    return p;
+}
+
+void
+http_posts_close(struct http_posts *p)
+{
+    if (p) {
+        (void)pthread_cond_destroy(&p->come);
+        (void)pthread_mutex_destroy(&p->lock);
+        free(p->credentials);
+        free(p);
+    }
+}
+
+const char *
+http_posts_path(const struct http_posts *p)
+{
+    return p->c.path;
+}
+
+struct http_post *
+http_posts_next(struct http_posts *p, int wait_ms)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&p->lock);
+    if (!p->first) {
+        (void)pthread_cond_timedwait(&p->come, &p->lock, &until);
+    }
+    struct http_post *r = p->first;
+    if (r) {
+        p->first = r->next;
+        p->last = p->first ? p->last : &p->first;
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+const char *
+http_post_body(const struct http_post *r, size_t *ret_len)
+{
+    *ret_len = r->body.len;
+    return r->body.data;
+}
+
+void
+http_post_answer(struct http_post *r, unsigned status, struct buf *json, int retry_after_s)
+{
+    buf_done(&r->body);
+    r->answer = *json;
+    *json = (struct buf){0};
+    r->retry_after_s = retry_after_s;
+    r->status = status;
+    MHD_resume_connection(r->conn); /* from here on it is the server's */
+}
+
+size_t
+http_posts_active(struct http_posts *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    size_t n = p->active;
+    (void)pthread_mutex_unlock(&p->lock);
+    return n;
+}

@@ -1,0 +1,49 @@
+/* http_post.h -- requests with a body for a program's own thread: a bounded body is read by the
+ * HTTP server's thread, checked for its credentials, and waits, suspended, until the program has
+ * answered it.  So the program may block (on MySQL, say) while health pages are served and other
+ * bodies come in, and what it owns stays in one thread.
+ *
+ * Refused without the program: another method (405), wrong credentials (401), a body beyond the
+ * limit (413); a body that takes longer than allowed is cut off.  A refused body is read to its end
+ * first, so that the answer is not lost in a reset connection.  Every answer ends its connection: a
+ * kept one that the server closes just then costs the client a request that it does not repeat. */
+#ifndef SHARED_HTTP_POST_H
+#define SHARED_HTTP_POST_H
+
+#include "shared/mem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct http_posts; /* the path, and who waits there */
+struct http_post;  /* one request */
+
+struct http_posts_config {
+    const char *path;            /* kept */
+    const char *user, *password; /* of HTTP Basic authentication */
+    size_t body_max;
+    int body_ms; /* the longest that a body may take from its first byte to its last */
+};
+struct http_posts *http_posts_open(const struct http_posts_config *c);
+/* After the server has stopped. */
+void http_posts_close(struct http_posts *p);
+
+/* The next request whose body is complete, waiting for one up to wait_ms; NULL when there is none.
+ * Each must be answered; the body is NUL-terminated and lives until then. */
+struct http_post *http_posts_next(struct http_posts *p, int wait_ms);
+const char *http_post_body(const struct http_post *r, size_t *ret_len);
+/* A JSON text, whose buffer is taken.  retry_after_s 0: no such header. */
+void http_post_answer(struct http_post *r, unsigned status, struct buf *json, int retry_after_s);
+
+/* Requests that have begun and have not got their answer yet. */
+size_t http_posts_active(struct http_posts *p);
+
+/* --- for http_server.c, which knows the library's types ---------------------------------- */
+
+const char *http_posts_path(const struct http_posts *p);
+struct MHD_Connection;
+int http_posts_request(struct http_posts *p, struct MHD_Connection *conn, const char *method,
+                       const char *upload, size_t *upload_size, void **state);
+void http_posts_completed(struct http_post *r); /* NULL is allowed */
+
+#endif
