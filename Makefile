@@ -41,7 +41,7 @@ $(bin_$1): $(patsubst %.c,$B/%.o,$(wildcard $1/*.c)) $B/shared.a
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$p)))
 
-$B/shared.a: $(patsubst %.c,$B/%.o,$(wildcard shared/*.c)) $B/lua/scripts.o $B/deploy/sql/migrations.o
+$B/shared.a: $(patsubst %.c,$B/%.o,$(wildcard shared/*.c)) $B/lua/scripts.o $B/deploy/sql/migrations.o $B/deploy/greetings.o
 	@rm -f $@
 	$(AR) rcs $@ $^
 $B/%.o: %.c
@@ -53,7 +53,10 @@ $B/lua/scripts.c: lua/embed.awk $(sort $(wildcard lua/*.lua))
 $B/deploy/sql/migrations.c: deploy/sql/embed.awk $(sort $(wildcard deploy/sql/*.sql))
 	@mkdir -p $(@D)
 	awk -f $^ >$@.part && mv $@.part $@
-$B/lua/scripts.o $B/deploy/sql/migrations.o: %.o: %.c
+$B/deploy/greetings.c: deploy/greetings.awk deploy/greetings.conf
+	@mkdir -p $(@D)
+	awk -f $^ >$@.part && mv $@.part $@
+$B/lua/scripts.o $B/deploy/sql/migrations.o $B/deploy/greetings.o: %.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-overlength-strings -c -o $@ $<
 $(STUB): $(patsubst %.c,$B/%.o,$(wildcard tests/stub/*.c)) $B/shared.a
 	@mkdir -p $(@D)

@@ -15,7 +15,8 @@ enum { DUPLICATE = 1062 };
     "d.max_gap_ms, d.batch_size, d.batch_pause_ms, d.hourly_cap, d.daily_cap, "                    \
     "IF(d.quiet_from < 0, NULL, CONCAT(TIME_FORMAT(SEC_TO_TIME(d.quiet_from * 60), '%%H:%%i'), "   \
     "'-', "                                                                                        \
-    "TIME_FORMAT(SEC_TO_TIME(d.quiet_to * 60), '%%H:%%i'))), d.time_zone, d.max_in_flight, "       \
+    "TIME_FORMAT(SEC_TO_TIME(d.quiet_to * 60), '%%H:%%i'))), d.time_zone, d.language, "            \
+    "d.max_in_flight, "                                                                            \
     "d.when_offline, d.config_version, d.steered_version, d.created_at"
 
 static const struct column columns[] = {
@@ -34,6 +35,7 @@ static const struct column columns[] = {
     {"daily_cap", "DAILY CAP", SHOW_INT},
     {"quiet", "QUIET", SHOW_TEXT},
     {"zone", "ZONE", SHOW_TEXT},
+    {"language", NULL, SHOW_TEXT},
     {"max_in_flight", NULL, SHOW_INT},
     {"when_offline", NULL, SHOW_TEXT},
     {"config_version", NULL, SHOW_INT},

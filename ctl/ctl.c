@@ -21,6 +21,7 @@ const struct conf_key ctl_keys[] = {
      "Whose devices, leads and campaigns: nobody else's are seen or touched."},
     {"default_time_zone", CONF_STR, SETTING(default_time_zone), "Asia/Kuala_Lumpur", NULL, 0,
      "The zone of a recurring message that names none, as an IANA name."},
+    COMPOSE_KEYS(struct ctl),
     {"json", CONF_BOOL, SETTING(json), NULL, NULL, 0, "Print JSON instead of tables."},
     {"utc", CONF_BOOL, SETTING(utc), NULL, NULL, 0,
      "Show times in UTC instead of the zone of this terminal."},

@@ -4,6 +4,7 @@
 #define CTL_CTL_H
 
 #include "ctl/output.h"
+#include "shared/compose.h"
 #include "shared/conf.h"
 #include "shared/queue.h"
 #include "shared/source.h"
@@ -20,6 +21,7 @@ enum ctl_exit {
 
 struct ctl {
     /* settings */
+    struct compose_settings compose;
     char *redis_url, *redis_password, *mysql_url, *mysql_password, *prefix, *user,
         *default_time_zone, *inlet_user, *inlet_password;
     int64_t partitions, log_level, log_format;

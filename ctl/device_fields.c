@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME_MAX_CHARS = 190, REF_MAX = 190, SENDER_MAX = 63, ZONE_MAX = 63 };
+enum { NAME_MAX_CHARS = 190, REF_MAX = 190, SENDER_MAX = 63, ZONE_MAX = 63, LANGUAGE_MAX = 31 };
 
 #define FIELD(name) offsetof(struct device_fields, name)
 
@@ -36,6 +36,10 @@ const struct flag device_flags[] = {
      "Nothing is sent between these times of the device's zone.", false},
     {"zone", FLAG_TEXT, FIELD(zone), "Asia/Kuala_Lumpur", NULL,
      "The device's time zone. New devices: UTC.", false},
+    {"language", FLAG_TEXT, FIELD(language), "ms", NULL,
+     "The language of greetings to recipients who have none of their own, as in the file of "
+     "greetings. New devices: the workers' setting default_language.",
+     false},
     {"max-in-flight", FLAG_INT, FIELD(max_in_flight), "1..1000", NULL,
      "Messages on their way at the same time. New devices: 1.", false},
     {"when-offline", FLAG_WORD, FIELD(when_offline), "hold|skip", NULL,
@@ -107,6 +111,11 @@ device_fields_check(struct device_fields *d, struct err *e)
         (render_bad_utf8(d->sender_ref, len) < len || count_chars(d->sender_ref) > REF_MAX)) {
         return err_set(e, ERR_INPUT, "sender-ref: at most %d characters of UTF-8", REF_MAX);
     }
+    if (d->language &&
+        (strlen(d->language) > LANGUAGE_MAX || d->language[strspn(d->language, word)])) {
+        return err_set(e, ERR_INPUT, "language: a name like ms or en-GB has at most %d characters",
+                       LANGUAGE_MAX);
+    }
     return !d->zone || check_zone(d->zone, e);
 }
 
@@ -135,6 +144,7 @@ device_fields_sql(const struct device_fields *d, struct sql *q)
     put_text(q, ", sender = ", d->sender);
     put_text(q, ", sender_ref = ", d->sender_ref);
     put_text(q, ", time_zone = ", d->zone);
+    put_text(q, ", language = ", d->language);
     put_text(q, ", when_offline = ", d->when_offline);
     put_int(q, ", min_gap_ms = ", d->gap.a);
     put_int(q, ", max_gap_ms = ", d->gap.b);

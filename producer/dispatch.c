@@ -45,6 +45,8 @@ targets_done(struct pass *x)
     for (size_t i = 0; i < x->n_fed; i++) {
         free(x->targets[i].sender);
         free(x->targets[i].sender_ref);
+        free(x->targets[i].zone);
+        free(x->targets[i].language);
     }
     free(x->targets);
 }
@@ -54,8 +56,8 @@ read_targets(struct pass *x, const uint64_t *devices, size_t n, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT d.id, d.user_id, d.sender, d.sender_ref, " DEVICE_PACE_COLUMNS
-                 " FROM devices d WHERE d.id IN (");
+    sql_text(&q, "SELECT d.id, d.user_id, d.sender, d.sender_ref, d.time_zone, "
+                 "d.language, " DEVICE_PACE_COLUMNS " FROM devices d WHERE d.id IN (");
     for (size_t i = 0; i < n; i++) {
         sql_text(&q, i ? "," : "");
         sql_uint(&q, devices[i]);
@@ -73,7 +75,9 @@ read_targets(struct pass *x, const uint64_t *devices, size_t n, struct err *e)
         t->user = rows_uint(&r, 1);
         t->sender = xstrdup(rows_str(&r, 2));
         t->sender_ref = xstrdup(rows_str(&r, 3));
-        device_pace_read(&r, 4, &t->pace);
+        t->zone = xstrdup(rows_str(&r, 4));
+        t->language = xstrdup(rows_str(&r, 5));
+        device_pace_read(&r, 6, &t->pace);
     }
     rows_done(&r);
     return true;

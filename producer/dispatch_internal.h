@@ -20,7 +20,7 @@ struct target {
     bool full; /* of jobs */
     bool idle; /* Redis knew nothing of it: what is due goes out as soon as it is dispatched */
     struct device_pace pace;
-    char *sender, *sender_ref;
+    char *sender, *sender_ref, *zone, *language;
     size_t claimed;
 };
 

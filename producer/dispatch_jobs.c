@@ -163,6 +163,8 @@ build_item(struct pass *x, const struct rows *r, struct target *t, const struct 
         .recipient = text(rows_str(r, PHONE)),
         .name = text(rows_str(r, NAME)),
         .content = text(r->field[CONTENT] ? rows_str(r, CONTENT) : c->content),
+        .zone = text(t->zone),
+        .language = text(t->language),
     };
     set_pace(&j, c, t);
     json_t *attributes = add_attributes(&j, r->field[ATTRIBUTES]);

@@ -7,6 +7,9 @@
 #include <msgpack.h>
 #include <xxhash.h>
 
+/* In a payload: those of the first programs, and all. */
+enum { FIELDS_AT_FIRST = 15, FIELDS = 17 };
+
 static void
 pack_text(msgpack_packer *pk, struct job_text t)
 {
@@ -26,7 +29,7 @@ job_encode(const struct job *j, struct buf *out)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, write_buf);
-    (void)msgpack_pack_array(&pk, 15);
+    (void)msgpack_pack_array(&pk, FIELDS);
     (void)msgpack_pack_uint64(&pk, JOB_VERSION);
     (void)msgpack_pack_uint64(&pk, j->row);
     (void)msgpack_pack_uint64(&pk, j->attempt);
@@ -45,6 +48,8 @@ job_encode(const struct job *j, struct buf *out)
     for (size_t i = 0; i < 2 * j->n_vars; i++) {
         pack_text(&pk, j->vars[i]);
     }
+    pack_text(&pk, j->zone);
+    pack_text(&pk, j->language);
 }
 
 /* The decoder walks the bytes itself: msgpack-c allocates what a header declares (4 GB for five
@@ -191,6 +196,14 @@ walk_fields(struct walk *w, struct job *j)
     return true;
 }
 
+/* What older programs did not know of. */
+static bool
+walk_later(struct walk *w, uint64_t fields, struct job *j)
+{
+    return (fields < FIELDS_AT_FIRST + 1 || walk_text(w, &j->zone)) &&
+           (fields < FIELDS_AT_FIRST + 2 || walk_text(w, &j->language));
+}
+
 bool
 job_decode(const void *p, size_t n, struct job *ret, struct err *e)
 {
@@ -206,13 +219,13 @@ job_decode(const void *p, size_t n, struct job *ret, struct err *e)
         return err_set(e, ERR_INPUT, "payload version %" PRIu64 ": this program reads version %d",
                        version, JOB_VERSION);
     }
-    struct job j = {0};
-    if (fields < 15 || !walk_fields(&w, &j)) {
+    struct job j = {.zone = {"", 0}, .language = {"", 0}};
+    if (fields < FIELDS_AT_FIRST || !walk_fields(&w, &j) || !walk_later(&w, fields, &j)) {
         return err_set(e, ERR_INPUT,
                        "the payload breaks off or has a field of another type at byte %zu",
                        n - w.left);
     }
-    if (fields == 15 && w.left) {
+    if (fields <= FIELDS && w.left) {
         return err_set(e, ERR_INPUT, "the payload has %zu bytes behind its end", w.left);
     }
     *ret = j;

@@ -1,7 +1,8 @@
 /* job.h -- what a worker needs to know of a message: the payload of a stream entry, in msgpack; and
  * the deterministic job id.  Pure; the only user of msgpack.
  *
- * The payload is a flat array [version, ...]; version 1 has the fields below in their order.  A
+ * The payload is a flat array [version, ...]; version 1 has the fields below in their order (those
+ * behind vars came later, and may be missing from the end).  A
  * decoder skips trailing elements that it does not know, so fields may be added behind; any other
  * change takes a new version, which older workers refuse (the job fails with "payload version"). */
 #ifndef SHARED_JOB_H
@@ -33,12 +34,14 @@ struct job {
     int64_t batch_size, batch_pause_ms;     /* likewise */
     struct job_text vars[2 * JOB_VARS_MAX]; /* name, value, name, value, ... */
     size_t n_vars;                          /* pairs */
+    struct job_text zone, language;         /* the device's; empty in an older program's payload */
 };
 
 /* Appends the payload to out. */
 void job_encode(const struct job *j, struct buf *out);
 
-/* Reads a payload; the texts of *ret point into p.  ERR_INPUT says what is wrong: too long,
+/* Reads a payload; the texts of *ret that are not empty
+ * point into p.  ERR_INPUT says what is wrong: too long,
  * truncated, another version, a field of another type.  Allocates nothing, however hostile the
  * bytes. */
 MUST_USE bool job_decode(const void *p, size_t n, struct job *ret, struct err *e);

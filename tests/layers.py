@@ -25,13 +25,13 @@ ONLY = {
 RANK = [
     {"err", "clock", "mem", "fault", "civil"},
     {"log", "conf", "conf_private", "conf_internal", "conf_file", "conf_print", "conf_value", "backoff", "metrics", "phone", "tz", "source"},
-    {"job", "render", "csv", "script", "http_server", "http_post", "http_listen", "recur", "recur_private", "recur_parse", "recur_cron", "recur_notes"},
+    {"job", "render", "render_private", "render_parse", "render_facts", "render_words", "greeting", "compose", "csv", "script", "http_server", "http_post", "http_listen", "recur", "recur_private", "recur_parse", "recur_cron", "recur_notes"},
     {"redis", "store", "sql"},
     {"queue", "queue_private", "queue_push", "queue_deliver", "queue_keep", "migrate", "device", "archive", "archive_private", "archive_move"},
     {"program", "program_blocking", "rank"},
 ]
 # No I/O and no clock of their own: what they include must not have any either.
-PURE = r"(\w+_plan|pace|render|backoff|job|tz|phone|csv|civil|recur(_\w+)?|source)\.[ch]$"
+PURE = r"(\w+_plan|pace|render(_\w+)?|greeting|backoff|job|tz|phone|csv|civil|recur(_\w+)?|source)\.[ch]$"
 IMPURE = {"shared/redis.h", "shared/clock.h", "shared/log.h", "shared/http_server.h", "shared/http_post.h", "ev.h"}
 # What a binary must not be linked with.
 NOT_LINKED = {

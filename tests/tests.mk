@@ -15,7 +15,10 @@ $(TESTS): $B/%: $B/%.o $(patsubst %.c,$B/%.o,$(wildcard tests/harness/*.c)) $B/r
 $B/tests/zones/due: $B/tests/zones/due.o $B/shared.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-tests: $(TESTS) $B/tests/zones/due
+$B/tests/bench/render: $B/tests/bench/render.o $B/shared.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lxxhash
+
+tests: $(TESTS) $B/tests/zones/due $B/tests/bench/render
 .PHONY: tests
 
 # --- what people type ----------------------------------------------------------------------------------
@@ -44,13 +47,16 @@ bench-sources: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@python3 tests/bench/sources.py
 	@SQL_ROWS=10000000 T_VERBOSE=1 python3 tests/integration/sql_test.py
+bench-render: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) $B/tests/bench/render
+	@$B/tests/bench/render
 show-zones: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
 	@python3 tests/integration/zones_test.py --all
 show-clocks: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/integration/clock_test.py
-.PHONY: deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources show-zones show-clocks
+.PHONY: deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-zones show-clocks
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -28,8 +28,7 @@ static const struct conf_key keys[] = {
      "folder of the journal that survives this process; empty: memory only"},
     {"journal_records", CONF_INT, KEY(journal_records), "65536", "64..16777216", 0,
      "messages that the journal remembers"},
-    {"name_fallback", CONF_STR, KEY(name_fallback), "", NULL, 0,
-     "what a recipient without a usable name is called"},
+    COMPOSE_KEYS(struct settings),
     {0},
 };
 
@@ -305,7 +304,7 @@ set_up(struct worker *w, const struct conf *c, struct err *e)
     w->n_workers = 1;
     w->parts = xcalloc(w->n_parts, sizeof *w->parts);
     claim_init(w);
-    if (!open_senders(w, c, e) ||
+    if (!open_senders(w, c, e) || !composer_new(&w->s->compose, &w->composer, e) ||
         !journal_open(w->s->journal_dir, (size_t)w->s->journal_records, w->name, &w->journal, e) ||
         !journal_fits(w, e) || !queue_open(w->loop, &qc, &events, &w->q, e) ||
         !redis_link_new(w->loop, &qc.redis, NULL, w, &w->wake, e)) {
@@ -322,6 +321,7 @@ tear_down(struct worker *w)
     redis_link_free(w->wake);
     queue_close(w->q);
     journal_close(w->journal);
+    composer_free(w->composer);
     free(w->parts);
     ev_loop_destroy(w->loop);
 }

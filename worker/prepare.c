@@ -2,7 +2,6 @@
  * drawn.  What cannot be sent fails with its reason; what may not be sent now is given back. */
 #include "shared/clock.h"
 #include "shared/log.h"
-#include "shared/render.h"
 #include "shared/tz.h"
 #include "worker/pace.h"
 #include "worker/worker.h"
@@ -36,7 +35,7 @@ keep_text(char **at, struct job_text t)
 }
 
 static bool
-render_text(struct delivery *d, char *at, struct err *e)
+render_text(struct delivery *d, char *at, int64_t now_ms, struct err *e)
 {
     const struct job *j = &d->job;
     struct render_var vars[JOB_VARS_MAX + 3];
@@ -52,15 +51,37 @@ render_text(struct delivery *d, char *at, struct err *e)
         const char *key = keep_text(&at, j->vars[2 * i]);
         vars[n++] = (struct render_var){key, keep_text(&at, j->vars[2 * i + 1])};
     }
-    struct render_input in = {
+    struct compose_choice choice;
+    struct compose_message m = {
         .template_text = j->content.s,
         .template_len = j->content.len,
         .job_id = d->lease.id,
         .vars = vars,
         .n_vars = n,
-        .name_fallback = d->part->w->s->name_fallback,
+        .now_ms = now_ms,
     };
-    return render(&in, &d->text, e);
+    m.zone = keep_text(&at, j->zone);
+    m.language = keep_text(&at, j->language);
+    bool ok = compose(d->part->w->composer, &m, &d->text, &choice, e);
+    if (ok && choice.bad_zone) {
+        log_warn("zone_unknown", "job", LOG_S(d->lease.id), "zone", LOG_S(choice.bad_zone), "why",
+                 LOG_S(choice.bad_zone_error.text), "used", LOG_S(choice.zone));
+    }
+    return ok;
+}
+
+/* Characters, since that is what providers count. */
+static bool
+check_length(const struct delivery *d, struct err *e)
+{
+    const struct sender_instance *s = d->sender;
+    size_t max = s->type->max_chars ? s->type->max_chars(s->self, false) : 0;
+    size_t n = max ? render_chars(d->text.data, d->text.len) : 0;
+    return n <= max ||
+           err_set(e, ERR_INPUT,
+                   "the text has %zu characters, more than the %zu that sender %s takes; shorten "
+                   "the template or the values",
+                   n, max, s->name);
 }
 
 static void
@@ -161,8 +182,12 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
         give_back(d, NO_SENDER_MS, "no-sender");
         return;
     }
-    if (!render_text(d, d->memory + size, &e)) {
+    if (!render_text(d, d->memory + size, now_ms, &e)) {
         cannot_send(d, "bad-template", e.text);
+        return;
+    }
+    if (!check_length(d, &e)) {
+        cannot_send(d, "too-long", e.text);
         return;
     }
     set_pace(d, c);

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* WhatsApp's, in characters. */
+enum { WHATSAPP_TEXT_MAX = 4096, WHATSAPP_CAPTION_MAX = 1024 };
+
 struct ev_loop;
 struct conf_section;
 
@@ -71,6 +74,9 @@ struct sender {
     void (*close)(void *self);
     /* The longest that one send may take, ms: drains and leases are measured by it. */
     int64_t (*limit_ms)(const void *self);
+    /* Characters that a rendered text, or the caption of a medium, may have; 0: any number.  A job
+     * that has more fails before it is sent.  NULL: the sender names none. */
+    size_t (*max_chars)(const void *self, bool caption);
 };
 
 extern const struct sender sender_log, sender_null, sender_webhook;

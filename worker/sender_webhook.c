@@ -28,7 +28,7 @@
 struct webhook_settings {
     char *type, *url, *unix_socket, *content_type, *body, *success;
     char *id_pointer, *error_pointer, *text_pointer;
-    int64_t method, connect_ms, total_ms, max_body, max_connections;
+    int64_t method, connect_ms, total_ms, max_body, max_text, max_connections;
     bool recipient_header, allow_private, insecure, http2;
 };
 
@@ -72,6 +72,7 @@ static const struct conf_key keys[] = {
      "Time for a whole send; longer than the gateway's own, shorter than a lease."},
     {"max_body", CONF_INT, AT(max_body), "65536", "1024..16777216", 0,
      "Bytes of an answer's body that are read."},
+    {"max_text", CONF_INT, AT(max_text), "0", "0..65536", 0, "Characters a text may have; 0: any."},
     {"max_connections", CONF_INT, AT(max_connections), "128", "1..10000", 0, "Requests at once."},
     {"allow_private", CONF_BOOL, AT(allow_private), "no", NULL, 0,
      "Whether the host may have a private, loopback or link-local address."},
@@ -483,10 +484,17 @@ webhook_limit_ms(const void *self)
     return ((const struct webhook *)self)->set.total_ms;
 }
 
+static size_t
+webhook_max_chars(const void *self, bool caption)
+{
+    return caption ? 0 : (size_t)((const struct webhook *)self)->set.max_text;
+}
+
 const struct sender sender_webhook = {
     .type = "webhook",
     .open = webhook_open,
     .send = webhook_send,
     .close = webhook_close,
     .limit_ms = webhook_limit_ms,
+    .max_chars = webhook_max_chars,
 };

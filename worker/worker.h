@@ -7,6 +7,7 @@
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
+#include "shared/compose.h"
 #include "shared/metrics.h"
 #include "shared/program.h"
 #include "shared/queue.h"
@@ -18,7 +19,8 @@
 
 struct settings {
     struct program_settings program;
-    char *journal_dir, *name_fallback;
+    struct compose_settings compose;
+    char *journal_dir;
     int64_t lease, renew, concurrency, drain, poll_max, journal_records;
 };
 
@@ -83,6 +85,7 @@ struct worker {
     struct queue *q;
     struct redis_link *wake;
     struct journal *journal;
+    struct composer *composer;
     char name[QUEUE_NAME_SIZE];
     struct part *parts;
     unsigned n_parts;

@@ -1,8 +1,9 @@
-/* A template, and behind NUL bytes the job id, a name, another value and the name fallback: what
- * render_check() lets pass is rendered, always alike, as valid UTF-8; what it refuses is not.
+/* A template, and behind NUL bytes the job id, a name, another value, the name fallback, a greeting
+ * and a word that is no name: what render_check() lets pass is rendered, always alike, as valid
+ * UTF-8; what it refuses is not.
  *
  *   clang -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_render.c \
- *       shared/render.c shared/phone.c shared/mem.c shared/err.c -lxxhash */
+ *       shared/render*.c shared/phone.c shared/mem.c shared/err.c -lxxhash */
 #include "shared/render.h"
 
 #include <stdlib.h>
@@ -49,6 +50,23 @@ check_escaped(const struct buf *text)
     buf_done(&out);
 }
 
+/* What is told of a template agrees with what is made of it for somebody who has no values. */
+static void
+check_facts(const char *text, size_t len, const char *job_id, bool checked)
+{
+    struct render_facts f;
+    struct buf out = {0};
+    bool ok = render_facts(text, len, NULL, 0, &f, NULL);
+    expect(ok == checked && f.shortest <= f.longest);
+    struct render_input in = {.template_text = text, .template_len = len, .job_id = job_id};
+    if (ok && render(&in, &out, NULL)) {
+        size_t n = render_chars(out.data, out.len);
+        expect(n >= f.shortest && n <= f.longest);
+    }
+    render_facts_done(&f);
+    buf_done(&out);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -68,11 +86,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     in.vars = vars;
     in.n_vars = 3;
     in.name_fallback = part(&at, end);
+    in.greeting = part(&at, end);
+    const char *const words[] = {part(&at, end), NULL};
+    in.not_names = words;
 
     struct buf out = {0}, again = {0};
     struct err e = {0}, check = {0};
     buf_adds(&out, "before");
     bool checked = render_check(exact, len, &check);
+    check_facts(exact, len, in.job_id, checked);
     if (render(&in, &out, &e)) {
         expect(checked && render_bad_utf8(out.data, out.len) == out.len &&
                out.len <= 6 + RENDER_TEXT_MAX);
@@ -81,8 +103,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_escaped(&again);
     } else {
         expect(e.kind == ERR_INPUT && strcmp(out.data, "before") == 0 && out.len == 6);
-        expect(checked ? !check.text[0] && (strstr(e.text, "value of") || strstr(e.text, "longer"))
-                       : !strcmp(e.text, check.text));
+        expect(checked
+                   ? !check.text[0] && (strstr(e.text, "value of") || strstr(e.text, "longer") ||
+                                        !strncmp(e.text, "the greeting: ", 14))
+                   : !strcmp(e.text, check.text));
     }
     expect(!memchr(data, 0, size) || !render_check((const char *)data, size, NULL));
     (void)render_is_no_name(vars[0].value);

@@ -174,8 +174,8 @@ def http_get(path, target="/healthz", seconds=10):
 class RedisServer:
     """A private redis-server.  keep: "always", "everysec" or "no" (no file at all)."""
 
-    def __init__(self, folder, keep="no", options=()):
-        self.folder, self.keep, self.options = folder, keep, list(options)
+    def __init__(self, folder, keep="no", options=(), env=None):
+        self.folder, self.keep, self.options, self.env = folder, keep, list(options), env
         self.socket = os.path.join(folder, "redis.sock")
         self.data = os.path.join(folder, "redis")
         os.makedirs(self.data, exist_ok=True)
@@ -189,7 +189,7 @@ class RedisServer:
         if self.keep != "no":
             argv += ["--appendfsync", self.keep]
         log = os.path.join(self.folder, "redis.log")
-        self.process = Process("redis-server", argv + self.options, log)
+        self.process = Process("redis-server", argv + self.options, log, self.env)
         self.client.close()
         wait_until(self.answers, 30, "redis-server to start")
 
@@ -342,7 +342,8 @@ def wrong_clock(offset, rate=1):
 
 class Fleet:
     def __init__(self, faults=False, rules=(), conf=None, senders=None, keep="no", durable=False, seed=None,
-                 folder=None, quick=True, env=None, stub=True, binaries=None, mysql_user="root", mysql_options=(), mysql_env=None):
+                 folder=None, quick=True, env=None, stub=True, binaries=None, mysql_user="root", mysql_options=(), mysql_env=None,
+                 redis_env=None):
         self.seed = SEED if seed is None else seed
         self.random = random.Random(self.seed)
         self.own_folder = folder is None
@@ -350,7 +351,7 @@ class Fleet:
         self.bin = os.path.join(binaries or (FAULTS if faults else BUILD), "bin")
         self.env, self.ctl_env = dict(env or {}), {}
         self.mysql_user = mysql_user
-        self.redis = RedisServer(self.folder, keep)
+        self.redis = RedisServer(self.folder, keep, env=redis_env)
         self.mysql = MariaDB(self.folder, durable, mysql_options, mysql_env)
         self.stub = Stub(self.folder, rules) if stub else None
         self.null_ledger = os.path.join(self.folder, "null-ledger")

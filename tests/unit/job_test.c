@@ -73,6 +73,8 @@ any_job(void)
                     .gap_max_ms = any_int(),
                     .batch_size = any_int(),
                     .batch_pause_ms = any_int(),
+                    .zone = any_text(60),
+                    .language = any_text(30),
                     .n_vars = one_of(20) ? one_of(5) : one_of(JOB_VARS_MAX + 1)};
     for (size_t i = 0; i < 2 * j.n_vars; i++) {
         j.vars[i] = any_text(300);
@@ -99,6 +101,8 @@ check_same(const struct job *want, const struct job *got)
     check_text(want->recipient, got->recipient);
     check_text(want->name, got->name);
     check_text(want->content, got->content);
+    check_text(want->zone, got->zone);
+    check_text(want->language, got->language);
     CHECK_INT(want->n_vars, got->n_vars);
     for (size_t i = 0; i < 2 * want->n_vars; i++) {
         check_text(want->vars[i], got->vars[i]);
@@ -115,10 +119,12 @@ decode(const char *p, size_t n, struct job *ret, struct err *e)
     }
     bool ok = job_decode(exact, n, ret, e);
     if (ok) { /* every text lies within the payload */
-        const struct job_text *texts[] = {&ret->sender, &ret->device_ref, &ret->recipient,
-                                          &ret->name, &ret->content};
-        for (size_t i = 0; i < 5; i++) {
-            CHECK(texts[i]->s >= exact && texts[i]->len <= (size_t)(exact + n - texts[i]->s));
+        const struct job_text *texts[] = {&ret->sender,  &ret->device_ref, &ret->recipient,
+                                          &ret->name,    &ret->content,    &ret->zone,
+                                          &ret->language};
+        for (size_t i = 0; i < 7; i++) {
+            CHECK(!texts[i]->len ||
+                  (texts[i]->s >= exact && texts[i]->len <= (size_t)(exact + n - texts[i]->s)));
         }
         for (size_t i = 0; i < 2 * ret->n_vars; i++) {
             CHECK(ret->vars[i].s >= exact &&
@@ -181,7 +187,9 @@ encode_small(struct buf *out)
                     .batch_size = -1,
                     .batch_pause_ms = -200,
                     .vars = {{"name", 4}, {"Ada", 3}, {"x", 1}, {"", 0}},
-                    .n_vars = 2};
+                    .n_vars = 2,
+                    .zone = {"Asia/Jakarta", 12},
+                    .language = {"id", 2}};
     job_encode(&j, out);
 }
 
@@ -215,15 +223,41 @@ TEST(fields_of_a_later_program_are_skipped)
     struct buf out = {0};
     struct job got;
     encode_small(&out);
-    CHECK_INT((char)0x9f, out.data[0]); /* fifteen elements */
+    CHECK(memcmp(out.data, "\xdc\x00\x11", 3) == 0); /* seventeen elements */
     struct buf longer = {0};
-    buf_add(&longer, "\xdc\x00\x11", 3); /* seventeen */
-    buf_add(&longer, out.data + 1, out.len - 1);
+    buf_add(&longer, "\xdc\x00\x13", 3);
+    buf_add(&longer, out.data + 3, out.len - 3);
     buf_add(&longer, "\xa3new\xc0", 5);
     CHECK_OK(decode(longer.data, longer.len, &got, e));
     CHECK_INT(70000, got.row);
     CHECK_INT(2, got.n_vars);
     buf_done(&longer);
+    buf_done(&out);
+}
+
+TEST(a_payload_of_an_older_program_has_neither_zone_nor_language)
+{
+    static const size_t later = sizeof "\xac"
+                                       "Asia/Jakarta\xa2id" -
+                                1;
+    struct buf out = {0}, older = {0};
+    struct job got;
+    encode_small(&out);
+    buf_add(&older, "\x9f", 1);
+    buf_add(&older, out.data + 3, out.len - 3 - later);
+    CHECK_OK(decode(older.data, older.len, &got, e));
+    CHECK_INT(2, got.n_vars);
+    CHECK_INT(0, got.zone.len);
+    CHECK_INT(0, got.language.len);
+    buf_clear(&older);
+    buf_add(&older, "\xdc\x00\x10", 3); /* sixteen */
+    buf_add(&older, out.data + 3, out.len - 3 - 3);
+    CHECK_OK(decode(older.data, older.len, &got, e));
+    CHECK_INT(12, got.zone.len);
+    CHECK_INT(0, got.language.len);
+    older.data[older.len - 13] = '\x01'; /* a number where the zone should be */
+    CHECK(!decode(older.data, older.len, &got, NULL));
+    buf_done(&older);
     buf_done(&out);
 }
 
@@ -289,8 +323,11 @@ TEST(too_many_variables_and_odd_ones_are_refused)
     struct buf out = {0};
     struct job got;
     encode_small(&out);
-    size_t vars = out.len - strlen("\x94\xa4name\xa3"
-                                   "Ada\xa1x\xa0");
+    static const char later[] = "\xac"
+                                "Asia/Jakarta\xa2id";
+    size_t vars = out.len - strlen(later) -
+                  strlen("\x94\xa4name\xa3"
+                         "Ada\xa1x\xa0");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf b = {0};
         struct err e = {0};
@@ -299,6 +336,7 @@ TEST(too_many_variables_and_odd_ones_are_refused)
         for (int k = 0; k < cases[i].texts; k++) {
             buf_add(&b, "\xa1v", 2);
         }
+        buf_adds(&b, later);
         CHECK_INT(cases[i].ok, decode(b.data, b.len, &got, &e));
         buf_done(&b);
     }

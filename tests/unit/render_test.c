@@ -20,7 +20,7 @@ text_of(const char *template_text, size_t len, const char *job_id, const char *f
     static struct buf out;
     static struct err e;
     buf_clear(&out);
-    struct render_input in = {template_text, len, job_id, ali, ALI, fallback};
+    struct render_input in = {template_text, len, job_id, ali, ALI, fallback, NULL, NULL};
     return render(&in, &out, &e) ? out.data : e.text;
 }
 
@@ -71,19 +71,19 @@ TEST(a_name_that_is_no_name_falls_back)
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct render_var v = {"name", table[i][0]};
-        struct render_input in = {table[i][1], strlen(table[i][1]), "j", &v, 1, "Cik"};
+        struct render_input in = {table[i][1], strlen(table[i][1]), "j", &v, 1, "Cik", NULL, NULL};
         struct buf out = {0};
         CHECK_OK(render(&in, &out, e));
         CHECK_STR(table[i][2], out.data);
         buf_done(&out);
     }
     CHECK_STR("Hi Ali", text_of("Hi {name}", 9, "j", NULL));
-    struct render_input none = {"Hi {name}{{name}}", 17, "j", NULL, 0, NULL};
+    struct render_input none = {"Hi {name}{{name}}", 17, "j", NULL, 0, NULL, NULL, NULL};
     struct buf out = {0};
     CHECK_OK(render(&none, &out, e));
     CHECK_STR("Hi ", out.data);
     struct render_var other[] = {{"name", "-"}, {"recipient_name", "Mei"}};
-    none = (struct render_input){"{name}", 6, "j", other, 2, "Cik"};
+    none = (struct render_input){"{name}", 6, "j", other, 2, "Cik", NULL, NULL};
     CHECK_OK(render(&none, &out, e));
     CHECK_STR("Hi Mei", out.data); /* appended */
     buf_done(&out);
@@ -234,7 +234,7 @@ TEST(a_failed_rendering_leaves_the_buffer_as_it_was)
     struct buf out = {0};
     buf_adds(&out, "before");
     for (size_t i = 0; i < 3; i++) {
-        struct render_input in = {templates[i], strlen(templates[i]), "j", vars, 3, NULL};
+        struct render_input in = {templates[i], strlen(templates[i]), "j", vars, 3, NULL, NULL, NULL};
         struct err e = {0};
         CHECK(!render(&in, &out, &e));
         CHECK_INT(ERR_INPUT, e.kind);
@@ -245,12 +245,12 @@ TEST(a_failed_rendering_leaves_the_buffer_as_it_was)
         }
     }
     big[RENDER_TEXT_MAX] = '\0'; /* exactly the limit, behind text of others */
-    struct render_input in = {"{big}", 5, "j", vars, 3, NULL};
+    struct render_input in = {"{big}", 5, "j", vars, 3, NULL, NULL, NULL};
     CHECK_OK(render(&in, &out, e));
     CHECK_INT(6 + RENDER_TEXT_MAX, out.len);
-    in = (struct render_input){"{big}.", 6, "j", vars, 3, NULL};
+    in = (struct render_input){"{big}.", 6, "j", vars, 3, NULL, NULL, NULL};
     CHECK(!render(&in, &out, NULL));
-    in = (struct render_input){"{bad|x}", 7, "j", vars, 3, NULL}; /* not a variable: spintax */
+    in = (struct render_input){"{bad|x}", 7, "j", vars, 3, NULL, NULL, NULL}; /* not a variable: spintax */
     CHECK_OK(render(&in, &out, e));
     buf_done(&out);
 }
@@ -459,7 +459,7 @@ TEST(no_template_takes_long)
             buf_adds(&t, parts[i / 5]);
         }
         buf_adds(&t, frame[1]);
-        struct render_input in = {t.data, t.len, "j", vars, VARS, NULL};
+        struct render_input in = {t.data, t.len, "j", vars, VARS, NULL, NULL, NULL};
         clock_t start = clock();
         bool ok = render(&in, &out, NULL);
         CHECK(ok || !out.len);
@@ -490,7 +490,7 @@ TEST(many_variables_are_found_as_few_are)
         buf_addf(&t, "{{v%d|0}} ", i);
         buf_addf(&want, "%d ", first[i]);
     }
-    struct render_input in = {t.data, t.len, "j", vars, VARS, NULL};
+    struct render_input in = {t.data, t.len, "j", vars, VARS, NULL, NULL, NULL};
     CHECK_OK(render(&in, &out, e));
     CHECK_STR(want.data, out.data);
     buf_done(&t);
