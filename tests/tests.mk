@@ -44,7 +44,10 @@ bench-sources: deps
 show-clocks: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/integration/clock_test.py
-.PHONY: deps demo test layers scenario-throughput scenario-pacing scenario-outage bench-sources show-clocks
+# Prints the tables of docs/providers.md anew, from the code's own.
+docs: $B/tests/unit/provider_doc_test
+	@DOCS_WRITE=1 $<
+.PHONY: docs deps demo test layers scenario-throughput scenario-pacing scenario-outage bench-sources show-clocks
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -155,7 +155,7 @@ describe_refusal(const struct reading *a, const struct http_result *r, const cha
 
 static void
 describe_acceptance(const struct provider_table *t, const struct reading *a,
-                    const struct http_result *r, struct outcome *ret)
+                    const struct http_result *r, const char *secret, struct outcome *ret)
 {
     const char *note = sentence(a->root, t->note);
     memcpy(ret->provider_id, a->id, sizeof ret->provider_id);
@@ -166,8 +166,10 @@ describe_acceptance(const struct provider_table *t, const struct reading *a,
                        : a->root    ? "the answer has no id where it is expected"
                                     : "the answer is no JSON");
     } else if (note && strcmp(note, "accepted") != 0) {
-        (void)snprintf(ret->text, sizeof ret->text, "%.190s", note);
+        char *safe = without_secret(note, secret);
+        (void)snprintf(ret->text, sizeof ret->text, "%s", safe);
         answer_tidy(ret->text);
+        free(safe);
     }
 }
 
@@ -204,7 +206,7 @@ provider_classify(const struct provider_table *t, const struct http_result *r, i
     ret->class = attempt < rule->strikes ? OUTCOME_RETRY : rule->class;
     ret->scope = rule->scope;
     if (rule->class == OUTCOME_SENT) {
-        describe_acceptance(t, &a, r, ret);
+        describe_acceptance(t, &a, r, secret, ret);
     } else {
         describe_refusal(&a, r, secret, ret);
         ret->retry_after_ms = rule->class == OUTCOME_UNKNOWN ? 0 : wait_ms(t, rule, &a, r);
