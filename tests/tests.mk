@@ -32,6 +32,10 @@ test: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
 	@$(MAKE) --no-print-directory -s -j$(CORES) FAULTS=1 all
 	@python3 tests/run.py $(only)
+# Servers from npm judge what the senders of known providers ask, and fail in every way.
+contract: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@T_VERBOSE=1 python3 tests/contract/contract.py
 layers: all
 	@python3 tests/layers.py $B
 scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
@@ -47,7 +51,7 @@ show-clocks: deps
 # Prints the tables of docs/providers.md anew, from the code's own.
 docs: $B/tests/unit/provider_doc_test
 	@DOCS_WRITE=1 $<
-.PHONY: docs deps demo test layers scenario-throughput scenario-pacing scenario-outage bench-sources show-clocks
+.PHONY: docs contract deps demo test layers scenario-throughput scenario-pacing scenario-outage bench-sources show-clocks
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

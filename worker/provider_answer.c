@@ -27,6 +27,16 @@ sentence(json_t *root, const char *pointer)
     return json_is_string(v) && *json_string_value(v) ? json_string_value(v) : NULL;
 }
 
+/* No provider's codes are anything else, and the ledger's column takes nothing else. */
+static bool
+is_ascii(const char *s)
+{
+    while (*s && (unsigned char)*s < 0x80) {
+        s++;
+    }
+    return !*s;
+}
+
 static void
 read_answer(const struct provider_table *t, const struct http_result *r, struct reading *ret)
 {
@@ -37,7 +47,8 @@ read_answer(const struct provider_table *t, const struct http_result *r, struct 
     if (!answer_scalar(answer_find(ret->root, t->id), ret->id, sizeof ret->id)) {
         ret->id[0] = '\0';
     }
-    if (!answer_scalar(answer_find(ret->root, t->code), ret->code, sizeof ret->code)) {
+    if (!answer_scalar(answer_find(ret->root, t->code), ret->code, sizeof ret->code) ||
+        !is_ascii(ret->code)) {
         ret->code[0] = '\0';
     }
     for (size_t i = 0; i < sizeof ret->texts / sizeof *ret->texts; i++) {

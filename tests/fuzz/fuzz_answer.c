@@ -33,13 +33,13 @@ take_line(const char **at, const char *end, char *ret, size_t size)
     return len;
 }
 
-/* One line of UTF-8, if the answer was, and none of what may not be in it. */
+/* One line of UTF-8, and none of what may not be in it. */
 static void
-check_text(const char *text, size_t size, bool utf8)
+check_text(const char *text, size_t size)
 {
     size_t len = strlen(text), digits = 0;
     expect(len < size && !strstr(text, secret));
-    expect(!utf8 || render_bad_utf8(text, len) == len);
+    expect(render_bad_utf8(text, len) == len);
     for (size_t i = 0; i < len; i++) {
         expect((unsigned char)text[i] >= ' ' && text[i] != 0x7f);
         digits = text[i] >= '0' && text[i] <= '9' ? digits + 1 : 0;
@@ -63,7 +63,10 @@ check(const struct provider_table *t, const struct http_result *r, int attempt)
     expect(answered || o.class == (r->started ? OUTCOME_UNKNOWN : OUTCOME_NOT_SENT));
     expect(!o.provider_id[0] || o.class == OUTCOME_SENT);
     expect(o.code[0] && strlen(o.code) < sizeof o.code && !strstr(o.code, secret));
-    check_text(o.text, sizeof o.text, true);
+    for (const char *p = o.code; *p; p++) {
+        expect(*p > 0);
+    }
+    check_text(o.text, sizeof o.text);
     expect(pace_verdict(&o).hold_ms >= 0);
     if (answered) {
         const struct provider_rule *rule = provider_rule_of(t, r);

@@ -212,6 +212,7 @@ TEST(answers_of_odd_shapes_fall_under_a_rule)
         {1, 200, "{\"code\":\"INVALID_JID\",\"results\":{}}", OUTCOME_UNKNOWN, "INVALID_JID"},
         {1, 200, "\xff\xfe", OUTCOME_SENT, "200-unidentified"},
         {1, 400, "{\"code\":400,\"message\":{\"a\":[]}}", OUTCOME_REJECTED, "400"},
+        {1, 400, "{\"code\":\"\xc3\xa9\"}", OUTCOME_REJECTED, "400"},
         {1, 401, "Unauthorized", OUTCOME_REJECTED, "401"},
         {1, 413, "<html>too large</html>", OUTCOME_REJECTED, "413"},
         {1, 101 + 200, "{}", OUTCOME_REJECTED, "301"},
