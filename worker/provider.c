@@ -2,6 +2,7 @@
 #include "worker/provider.h"
 
 #include "shared/conf.h"
+#include "shared/log.h"
 #include "shared/mem.h"
 #include "worker/outcome.h"
 
@@ -92,6 +93,11 @@ provider_open(struct provider *p, struct ev_loop *loop, const struct conf_sectio
     p->limit_ms = s->total_ms;
     if (!check_url(s, e) || !http_open(loop, &o, &p->http, e)) {
         return sender_at_key(section, "url", e);
+    }
+    if (s->total_ms <= p->table->own_limit_ms) {
+        log_warn("short_timeout", "sender", LOG_S(section->name), "timeout_ms", LOG_I(s->total_ms),
+                 "cure",
+                 LOG_S("give it more time than the provider takes, or slow sends end unknown"));
     }
     size_t len = strlen(s->url);
     while (len && s->url[len - 1] == '/') {

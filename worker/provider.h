@@ -42,6 +42,7 @@ struct provider_table {
     /* What the extra header asks for, ms, 0 = nothing; may be NULL.  Looked at when an account or a
      * device is throttled. */
     int64_t (*regain_ms)(const char *header);
+    int64_t own_limit_ms;              /* the provider's own limit of a request, 0 = not known */
     const struct provider_rule *rules; /* the last one fits every answer */
     size_t n_rules;
 };

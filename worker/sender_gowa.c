@@ -112,6 +112,7 @@ const struct provider_table gowa_table = {
     .id = "/results/message_id",
     .code = "/code",
     .texts = {"/message"},
+    .own_limit_ms = 45000,
     .rules = rules,
     .n_rules = sizeof rules / sizeof *rules,
 };

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The senders of known providers against servers that are not ours: Prism checks every request by an OpenAPI
-description, mockttp plays a provider that fails in every way.  make contract runs it.
+description, mockttp plays a provider that fails in every way, another client reads the same error codes.  make contract
+runs it.
 
     tests/contract/contract.py [name part ...]      B names the build folder; T_SEED, T_KEEP
 
@@ -10,6 +11,7 @@ alone."""
 import collections
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -168,6 +170,51 @@ def prism_would_have_seen_a_mistake():
         equal(("0", "404"), (row["attempt"], row["error_class"]), "attempts and code")
         equal([], peers.seen(), "requests that reached the provider")
         true(peers.wrong(), "Prism said nothing")
+
+
+# --- error codes --------------------------------------------------------------------------------------
+
+# What another client advises -> the classes of ours that say the same.
+ADVICE = {"do_not_retry": {"rejected"}, "refresh_token": {"rejected"}, "fix_and_retry": {"rejected"},
+          "retry_after": {"retry"}, "retry": {"retry"}}
+DIFFERS = {"131048": "it repeats what recipients have flagged as spam; here the device rests",
+           "132069": "throttled: it passes by itself",
+           "133005": "a wrong PIN does not pass by itself"}
+
+
+def table_of(provider):
+    """{code: class} as docs/providers.md has it, which a test compares with the code."""
+    with open(os.path.join(ROOT, "docs", "providers.md")) as f:
+        text = f.read().split(f"<!-- {provider}: printed by make docs -->\n")[1].split("<!-- end -->")[0]
+    classes = {}
+    for line in text.splitlines()[2:]:
+        answer, _, outcome = [cell.strip() for cell in line.split("|")[1:4]]
+        codes = re.fullmatch(r"`(\d+)`(?: to `(\d+)`)?", answer)
+        for code in range(int(codes[1]), int(codes[2] or codes[1]) + 1) if codes else ():
+            classes.setdefault(str(code), outcome)
+    return classes
+
+
+@test
+def another_client_of_the_cloud_api_reads_its_codes_alike():
+    ours = table_of("cloudapi")
+    asked = [(status, int(code)) for code in ours for status in (400, 500)]
+    told = subprocess.run(["node", os.path.join(HERE, "kapso.cjs"), packages()], input=json.dumps(asked),
+                          capture_output=True, text=True, check=True).stdout.splitlines()
+    equal(len(asked), len(told), "answers")
+    different, known = {}, 0
+    for (code, mine), by_status in zip(ours.items(), zip(told[::2], told[1::2])):
+        (at_400, _), (category, action) = (line.split() for line in by_status)
+        if at_400 != category and action != "do_not_retry":
+            continue  # not in its map: it goes by the status
+        known += 1
+        if mine not in ADVICE[action]:
+            different[code] = f"{category}: {action}, ours {mine}"
+    for code, what in different.items():
+        print(f"{code}: {what} ({DIFFERS.get(code, 'NO REASON')})")
+    print(f"{len(ours)} codes, {known} known to it, {len(different)} differ")
+    true(known > 100, "it knows too little")
+    equal(set(), set(different) - set(DIFFERS), "differences without a reason")
 
 
 # --- faults -------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 /* The senders of known providers: what they ask, and the sections that they refuse. */
 #include "tests/unit/provider_calls.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 /* --- requests -------------------------------------------------------------------------------- */
 
 static void
@@ -93,6 +96,33 @@ TEST(gowa_posts_a_text_for_the_device)
     CHECK(!strcasestr(got, "X-Device-Id"));
     free(got);
     end_sender(&sender_gowa, self, p);
+}
+
+static void
+open_with_timeout(const char *timeout, char *ret_line, int size)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/log%s", t_dir(), timeout);
+    int out = dup(2), fd = open(path, O_CREAT | O_RDWR, 0600);
+    CHECK(dup2(fd, 2) == 2);
+    struct conf_section s =
+        section_of("type", "gowa", "url", "https://gowa.example", "timeout", timeout, NULL);
+    void *self = open_sender(&sender_gowa, &s);
+    CHECK(dup2(out, 2) == 2);
+    ssize_t n = pread(fd, ret_line, (size_t)size - 1, 0);
+    ret_line[n > 0 ? n : 0] = '\0';
+    (void)close(fd);
+    (void)close(out);
+    end_sender(&sender_gowa, self, NULL);
+}
+
+TEST(a_time_limit_below_the_gateways_own_is_warned_of)
+{
+    char line[512];
+    open_with_timeout("45s", line, sizeof line);
+    CHECK(strstr(line, "event=short_timeout sender=test timeout_ms=45000 cure="));
+    open_with_timeout("46s", line, sizeof line);
+    CHECK_STR("", line);
 }
 
 TEST(what_no_provider_would_take_makes_no_request)
