@@ -75,7 +75,7 @@ struct http_result {
      * its status is known, so the request's fate is, and only what the body would add is lost. */
     bool truncated;
     char retry_after[64], date[64]; /* these headers as they came, "" without */
-    char extra[1024];               /* options.extra_header likewise, cut off at its end */
+    char extra[2048];               /* options.extra_header likewise, cut off at its end */
     int64_t ms;                     /* from leaving the queue to the end */
     char code[32];                  /* "200", "curl-7", "stale", "address-refused" */
     char text[160];
