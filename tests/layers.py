@@ -18,7 +18,8 @@ ONLY = {
     r"msgpack(\.h|/.*)": ("shared/job.c",),
     r"curl/.*": ("worker/http*.c", "worker/http_internal.h"),
     r"microhttpd\.h": ("shared/http_server.c", "shared/http_post.c"),
-    r"jansson\.h": ("producer/*.c", "worker/webhook_*.c", "worker/webhook_*.h", "worker/sender_*.c", "ctl/*.c"),
+    r"jansson\.h": ("producer/*.c", "worker/webhook_*.c", "worker/webhook_*.h", "worker/sender_*.c",
+                    "worker/answer.*", "worker/provider*.*", "ctl/*.c"),
     r"systemd/.*": ("shared/http_server.c", "shared/program.c"),
 }
 # Shared rooms from the lowest to the highest: a room includes none above it.

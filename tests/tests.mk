@@ -38,6 +38,10 @@ test: deps
 show-adopt: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@python3 tests/integration/adopt_test.py show
+# Servers from npm judge what the senders of known providers ask, and fail in every way.
+contract: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@T_VERBOSE=1 python3 tests/contract/contract.py
 layers: all
 	@python3 tests/layers.py $B
 scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
@@ -56,7 +60,10 @@ show-zones: deps
 show-clocks: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/integration/clock_test.py
-.PHONY: deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-zones show-clocks
+# Prints the tables of docs/providers.md anew, from the code's own.
+docs: $B/tests/unit/provider_doc_test
+	@DOCS_WRITE=1 $<
+.PHONY: docs contract deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-zones show-clocks
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -28,14 +28,16 @@ struct sockaddr;
 struct http;
 
 struct http_options {
-    const char *unix_socket; /* path of a unix socket instead of TCP, or NULL */
-    int64_t connect_ms;      /* for name, TCP and TLS */
-    int64_t total_ms;        /* from http_send to the end of the answer */
-    size_t max_body;         /* bytes of an answer's body that are kept */
-    int max_connections;     /* requests at once; more wait their turn within total_ms */
-    bool allow_private;      /* private, loopback and link-local addresses may be called */
-    bool insecure;           /* TLS certificates are not verified */
-    bool http2;              /* where TLS offers it; see http_open */
+    const char *unix_socket;  /* path of a unix socket instead of TCP, or NULL */
+    int64_t connect_ms;       /* for name, TCP and TLS */
+    int64_t total_ms;         /* from http_send to the end of the answer */
+    size_t max_body;          /* bytes of an answer's body that are kept */
+    int max_connections;      /* requests at once; more wait their turn within total_ms */
+    bool allow_private;       /* private, loopback and link-local addresses may be called */
+    bool insecure;            /* TLS certificates are not verified */
+    bool http2;               /* where TLS offers it; see http_open */
+    const char *extra_header; /* "Name:" of one more header of the answer to keep, or NULL; lasts
+                                 as long as the pool */
 };
 
 struct http_header {
@@ -73,6 +75,7 @@ struct http_result {
      * its status is known, so the request's fate is, and only what the body would add is lost. */
     bool truncated;
     char retry_after[64], date[64]; /* these headers as they came, "" without */
+    char extra[2048];               /* options.extra_header likewise, cut off at its end */
     int64_t ms;                     /* from leaving the queue to the end */
     char code[32];                  /* "200", "curl-7", "stale", "address-refused" */
     char text[160];

@@ -123,10 +123,13 @@ take_head(char *p, size_t size, size_t n, void *arg)
     }
     x->head_len += len;
     if (len > 5 && memcmp(p, "HTTP/", 5) == 0) { /* a head of its own follows 100 Continue */
-        x->result.retry_after[0] = x->result.date[0] = '\0';
+        x->result.retry_after[0] = x->result.date[0] = x->result.extra[0] = '\0';
     }
     take_header(p, len, "Retry-After:", x->result.retry_after, sizeof x->result.retry_after);
     take_header(p, len, "Date:", x->result.date, sizeof x->result.date);
+    if (x->http->options.extra_header) {
+        take_header(p, len, x->http->options.extra_header, x->result.extra, sizeof x->result.extra);
+    }
     return len;
 }
 

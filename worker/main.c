@@ -67,7 +67,9 @@ open_senders(struct worker *w, const struct conf *c, struct err *e)
         }
         const struct sender *sender = type ? sender_by_type(type) : NULL;
         if (!sender) {
-            return err_set(e, ERR_INPUT, "%s:%d: [sender %s] needs type = webhook, log or null",
+            return err_set(e, ERR_INPUT,
+                           "%s:%d: [sender %s] needs type = cloudapi, gowa, webhook, "
+                           "log or null",
                            s->file, s->line, s->name);
         }
         if (!open_sender(w, s, s->name, sender, e)) {

@@ -79,9 +79,12 @@ struct sender {
     size_t (*max_chars)(const void *self, bool caption);
 };
 
-extern const struct sender sender_log, sender_null, sender_webhook;
+extern const struct sender sender_log, sender_null, sender_webhook, sender_cloudapi, sender_gowa;
 
 /* By type name; NULL when there is none. */
 const struct sender *sender_by_type(const char *type);
+
+/* Puts the place of a key, or of the section that lacks it, before an error.  Returns false. */
+bool sender_at_key(const struct conf_section *s, const char *key, struct err *e);
 
 #endif

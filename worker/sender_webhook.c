@@ -106,19 +106,6 @@ struct send {
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-/* Puts the place of a key before an error. */
-static bool
-at_key(const struct conf_section *s, const char *key, struct err *e)
-{
-    int line = s->line;
-    for (size_t i = 0; i < s->n_pairs; i++) {
-        if (strcmp(s->pairs[i].key, key) == 0) {
-            line = s->pairs[i].line;
-        }
-    }
-    return err_wrap(e, "%s:%d: %s", s->file, line, key);
-}
-
 static bool
 printable(const char *s)
 {
@@ -160,17 +147,17 @@ open_body(struct webhook *w, const struct conf_section *s, struct err *e)
     const char *body = w->set.body;
     enum webhook_escape escape = ESCAPE_JSON;
     if (!escape_for(w->set.content_type, &escape, e)) {
-        return at_key(s, "content_type", e);
+        return sender_at_key(s, "content_type", e);
     }
     if (w->set.method == METHOD_GET) {
-        return !body || (err_set(e, ERR_INPUT, "GET has no body"), at_key(s, "body", e));
+        return !body || (err_set(e, ERR_INPUT, "GET has no body"), sender_at_key(s, "body", e));
     }
     if (!body && escape != ESCAPE_JSON) {
         (void)err_set(e, ERR_INPUT, "needed for this content_type");
-        return at_key(s, "body", e);
+        return sender_at_key(s, "body", e);
     }
     return webhook_template_parse(body ? body : DEFAULT_BODY, escape, &w->body, e) ||
-           at_key(s, "body", e);
+           sender_at_key(s, "body", e);
 }
 
 static bool
@@ -189,7 +176,7 @@ open_url(struct webhook *w, const struct conf_section *s, struct err *e)
     ok = ok && webhook_template_parse(w->set.url, ESCAPE_URL, &w->url, e) &&
          webhook_template_expand(w->url, &sample, &b, e) && http_url_check(b.data, any_host, e);
     buf_done(&b);
-    return ok || at_key(s, "url", e);
+    return ok || sender_at_key(s, "url", e);
 }
 
 /* Names that are ours or the protocol's. */
@@ -220,7 +207,7 @@ open_header(struct webhook *w, const struct conf_section *s, const struct conf_p
     bool secret = strncmp(p->value, "env:", 4) == 0 || strncmp(p->value, "file:", 5) == 0;
     struct header h = {0};
     if (!check_header_name(name, e)) {
-        return at_key(s, p->key, e);
+        return sender_at_key(s, p->key, e);
     }
     if (secret) { /* read by the rules of secret settings */
         const struct conf_key one[] = {{p->key, CONF_STR, 0, NULL, NULL, CONF_SECRET, ""}, {0}};
@@ -234,10 +221,10 @@ open_header(struct webhook *w, const struct conf_section *s, const struct conf_p
     if (!printable(secret ? h.fixed : p->value)) {
         free(h.fixed);
         (void)err_set(e, ERR_INPUT, "a control character");
-        return at_key(s, p->key, e);
+        return sender_at_key(s, p->key, e);
     }
     if (!secret && !webhook_template_parse(p->value, ESCAPE_HEADER, &h.value, e)) {
-        return at_key(s, p->key, e);
+        return sender_at_key(s, p->key, e);
     }
     h.name = xstrdup(name);
     VEC_GROW(w->headers, w->n_headers, w->cap_headers);
@@ -254,7 +241,7 @@ open_error(struct webhook *w, const struct conf_section *s, const struct conf_pa
     bool ok = (digits && digits < 7 && !number[digits]) ||
               err_set(e, ERR_INPUT, "unknown key (the error map's lines are error_1, error_2 ...)");
     ok = ok && webhook_rules_error(w->rules, atoi(number), p->value, e);
-    return ok || at_key(s, p->key, e);
+    return ok || sender_at_key(s, p->key, e);
 }
 
 static bool
@@ -268,11 +255,11 @@ open_rules(struct webhook *w, const struct conf_section *s, struct err *e)
                     {"text_pointer", w->set.text_pointer, POINTER_TEXT}};
     w->rules = webhook_rules_new();
     if (!webhook_rules_success(w->rules, w->set.success, e)) {
-        return at_key(s, "success", e);
+        return sender_at_key(s, "success", e);
     }
     for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
         if (!webhook_rules_pointer(w->rules, pointers[i].pointer, pointers[i].value, e)) {
-            return at_key(s, pointers[i].key, e);
+            return sender_at_key(s, pointers[i].key, e);
         }
     }
     for (size_t i = 0; i < s->n_pairs; i++) {
@@ -297,7 +284,7 @@ open_http(struct webhook *w, struct ev_loop *loop, const struct conf_section *s,
     }
     if (path && *path != '/') {
         (void)err_set(e, ERR_INPUT, "a path begins with \"/\"");
-        return at_key(s, "unix_socket", e);
+        return sender_at_key(s, "unix_socket", e);
     }
     const struct http_options o = {
         .unix_socket = path,
@@ -309,7 +296,7 @@ open_http(struct webhook *w, struct ev_loop *loop, const struct conf_section *s,
         .insecure = w->set.insecure,
         .http2 = w->set.http2,
     };
-    return http_open(loop, &o, &w->http, e) || at_key(s, path ? "unix_socket" : "url", e);
+    return http_open(loop, &o, &w->http, e) || sender_at_key(s, path ? "unix_socket" : "url", e);
 }
 
 static void

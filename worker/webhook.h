@@ -67,10 +67,4 @@ MUST_USE bool webhook_rules_error(struct webhook_rules *r, int n, const char *te
 void webhook_classify(const struct webhook_rules *rules, const struct http_result *r,
                       struct outcome *ret);
 
-/* Retry-After (RFC 9110, 10.2.3), seconds or a date, as milliseconds from now, at most a day.  A
- * date is compared with the answer's own Date, so that this host's clock does not matter, or with
- * now_ms when there is none.  False when it is neither. */
-MUST_USE bool webhook_retry_after(const char *value, const char *date, int64_t now_ms,
-                                  int64_t *ret_ms);
-
 #endif

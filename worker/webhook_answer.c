@@ -25,15 +25,11 @@
  * UNKNOWN   message
  */
 #include "shared/clock.h"
-#include "shared/conf.h"
-#include "shared/mem.h"
+#include "worker/answer.h"
 #include "worker/webhook_rules.h"
 
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static bool
 status_in(const struct status_set *set, int status)
@@ -44,58 +40,6 @@ status_in(const struct status_set *set, int status)
         }
     }
     return false;
-}
-
-/* What a JSON pointer names, borrowed from root; NULL when there is no such thing. */
-static json_t *
-find(json_t *root, const char *pointer)
-{
-    struct buf key = {0};
-    while (root && *pointer == '/') {
-        buf_clear(&key);
-        for (pointer++; *pointer && *pointer != '/'; pointer++) {
-            char c = *pointer;
-            if (c == '~') {
-                c = *++pointer == '1' ? '/' : '~';
-            }
-            buf_add(&key, &c, 1);
-        }
-        const char *word = key.len ? key.data : "";
-        if (json_is_object(root)) {
-            root = json_object_get(root, word);
-        } else if (json_is_array(root) && key.len && key.len < 7 &&
-                   strspn(word, "0123456789") == key.len) {
-            root = json_array_get(root, strtoul(word, NULL, 10));
-        } else {
-            root = NULL;
-        }
-    }
-    buf_done(&key);
-    return root;
-}
-
-/* A string or a number as text; false when it is neither, is empty, does not fit or holds a control
- * character. */
-static bool
-scalar(const json_t *v, char *ret, size_t size)
-{
-    int n = -1;
-    char text[256];
-    if (json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v)) {
-        n = snprintf(text, sizeof text, "%s", json_string_value(v));
-    } else if (json_is_integer(v)) {
-        n = snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-    }
-    if (n <= 0 || (size_t)n >= size || (size_t)n >= sizeof text) {
-        return false;
-    }
-    for (int i = 0; i < n; i++) {
-        if (iscntrl((unsigned char)text[i])) {
-            return false;
-        }
-    }
-    memcpy(ret, text, (size_t)n + 1);
-    return true;
 }
 
 static bool
@@ -118,7 +62,7 @@ judge(const struct webhook_rules *rules, const struct http_result *r, json_t *ro
     }
     enum verdict v = MATCHES;
     for (size_t i = 0; i < rules->n_tests; i++) {
-        const json_t *got = find(root, rules->tests[i].pointer);
+        const json_t *got = answer_find(root, rules->tests[i].pointer);
         if (!got) {
             return UNREADABLE;
         }
@@ -127,71 +71,7 @@ judge(const struct webhook_rules *rules, const struct http_result *r, json_t *ro
     return v;
 }
 
-/* --- Retry-After ----------------------------------------------------------------------------- */
-
-static bool
-parse_date(const char *s, int64_t *ret_ms)
-{
-    static const char *const forms[] = {
-        "%a, %d %b %Y %H:%M:%S GMT", /* IMF-fixdate */
-        "%A, %d-%b-%y %H:%M:%S GMT", /* RFC 850 */
-        "%a %b %d %H:%M:%S %Y",      /* asctime */
-    };
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        struct tm tm = {0};
-        const char *end = strptime(s, forms[i], &tm);
-        if (end && *end == '\0') {
-            *ret_ms = (int64_t)timegm(&tm) * 1000;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool
-webhook_retry_after(const char *value, const char *date, int64_t now_ms, int64_t *ret_ms)
-{
-    static const int64_t day_ms = 86400000;
-    int64_t ms;
-    size_t digits = strspn(value, "0123456789");
-    if (digits && value[digits] == '\0') {
-        ms = digits > 6 ? day_ms : strtoll(value, NULL, 10) * 1000;
-    } else {
-        int64_t until_ms, from_ms;
-        if (!parse_date(value, &until_ms)) {
-            return false;
-        }
-        ms = until_ms - (parse_date(date, &from_ms) ? from_ms : now_ms);
-    }
-    *ret_ms = ms < 0 ? 0 : ms > day_ms ? day_ms : ms;
-    return true;
-}
-
 /* --- the outcome ----------------------------------------------------------------------------- */
-
-/* Keeps a sentence fit for logs and tables: no control characters, no half UTF-8 character at its
- * end, and of a number that may be a phone's the first two and the last three digits. */
-static void
-tidy(char *text)
-{
-    size_t len = strlen(text), cut = len;
-    while (cut && ((unsigned char)text[cut - 1] & 0xc0) == 0x80) {
-        cut--;
-    }
-    if (cut) {
-        unsigned char lead = (unsigned char)text[cut - 1];
-        size_t need = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-        text[len - (cut - 1) < need ? cut - 1 : len] = '\0';
-    }
-    for (char *p = text; *p; p++) {
-        size_t digits = strspn(p, "0123456789");
-        if (digits >= 7) {
-            memset(p + 2, '*', digits - 5);
-        }
-        p += digits ? digits - 1 : 0;
-        *p = iscntrl((unsigned char)*p) ? ' ' : *p;
-    }
-}
 
 /* The code and the sentence of an answer that is no success. */
 static void
@@ -199,14 +79,14 @@ describe(const struct webhook_rules *rules, const struct http_result *r, json_t 
          struct outcome *ret)
 {
     const char *code = rules->pointers[POINTER_ERROR], *text = rules->pointers[POINTER_TEXT];
-    if (!code || !scalar(find(root, code), ret->code, sizeof ret->code)) {
+    if (!code || !answer_scalar(answer_find(root, code), ret->code, sizeof ret->code)) {
         (void)snprintf(ret->code, sizeof ret->code, "%d", r->status);
     }
-    const json_t *sentence = text ? find(root, text) : NULL;
+    const json_t *sentence = text ? answer_find(root, text) : NULL;
     if (json_is_string(sentence) && *json_string_value(sentence)) {
         (void)snprintf(ret->text, sizeof ret->text, "HTTP %d: %s", r->status,
                        json_string_value(sentence));
-        tidy(ret->text);
+        answer_tidy(ret->text);
     } else {
         (void)snprintf(ret->text, sizeof ret->text, "HTTP %d%s", r->status,
                        r->truncated ? ", a longer answer than max_body" : "");
@@ -218,7 +98,8 @@ accept(const struct webhook_rules *rules, const struct http_result *r, json_t *r
        struct outcome *ret)
 {
     const char *id = rules->pointers[POINTER_ID];
-    bool known = id && scalar(find(root, id), ret->provider_id, sizeof ret->provider_id);
+    bool known =
+        id && answer_scalar(answer_find(root, id), ret->provider_id, sizeof ret->provider_id);
     ret->class = OUTCOME_SENT;
     ret->scope = SCOPE_MESSAGE;
     ret->text[0] = '\0';
@@ -236,7 +117,7 @@ find_rule(const struct webhook_rules *rules, const struct http_result *r, json_t
 {
     char code[128];
     const char *pointer = rules->pointers[POINTER_ERROR];
-    bool coded = pointer && scalar(find(root, pointer), code, sizeof code);
+    bool coded = pointer && answer_scalar(answer_find(root, pointer), code, sizeof code);
     for (size_t i = 0; i < rules->n_errors; i++) {
         const struct error_rule *rule = &rules->errors[i];
         bool hit = false;
@@ -299,7 +180,7 @@ classify_answer(const struct webhook_rules *rules, const struct http_result *r, 
     }
     const struct error_rule *rule = find_rule(rules, r, root);
     bool told_when =
-        webhook_retry_after(r->retry_after, r->date, clock_wall_ms(), &ret->retry_after_ms);
+        answer_retry_after(r->retry_after, r->date, clock_wall_ms(), &ret->retry_after_ms);
     describe(rules, r, root, ret);
     if (!rule) {
         classify_by_status(r->status, verdict, told_when, ret);
@@ -322,12 +203,5 @@ webhook_classify(const struct webhook_rules *rules, const struct http_result *r,
         classify_answer(rules, r, ret);
         return;
     }
-    bool ours = r->end == HTTP_STALE || r->end == HTTP_CLOSED;
-    if (r->started) {
-        put(ret, OUTCOME_UNKNOWN, ours ? SCOPE_MESSAGE : SCOPE_DEVICE);
-    } else {
-        put(ret, OUTCOME_NOT_SENT, ours ? SCOPE_MESSAGE : SCOPE_ENDPOINT);
-    }
-    (void)snprintf(ret->code, sizeof ret->code, "%s", r->code);
-    (void)snprintf(ret->text, sizeof ret->text, "%s", r->text);
+    answer_missing(r, ret);
 }

@@ -1,6 +1,7 @@
 /* The webhook sender without I/O: templates, rules, what answers mean. */
 #include "shared/mem.h"
 #include "tests/harness/t.h"
+#include "worker/answer.h"
 #include "worker/webhook.h"
 
 #include <stdio.h>
@@ -248,7 +249,7 @@ TEST(retry_after_is_honoured)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t ms = -1;
-        bool ok = webhook_retry_after(cases[i].value, cases[i].date, 784111740000, &ms);
+        bool ok = answer_retry_after(cases[i].value, cases[i].date, 784111740000, &ms);
         if (ok != (cases[i].want >= 0) || ms != cases[i].want) {
             t_fail(__FILE__, __LINE__, "\"%s\" is %lld", cases[i].value, (long long)ms);
         }

@@ -1,0 +1,146 @@
+// The other side of the contract tests: a provider played by mockttp, and Prism in front of it, which lets pass only
+// what an OpenAPI description allows.
+//
+//     node peers.cjs NPM-FOLDER CLOSE-RATE SEED [DESCRIPTION]
+//
+// Says {"provider": port, "raw": port, "front": port} in its first line, then a line for every request that reached
+// the provider and for everything that Prism found wrong.  What the provider does is named by the text that it is sent,
+// in square brackets: "[close]", "[error_400_131026]"; without any it accepts.
+'use strict';
+const net = require('net');
+const path = require('path');
+const {createRequire} = require('module');
+const {PassThrough} = require('stream');
+const [folder, closeRate, seed, description] = process.argv.slice(2);
+const need = createRequire(path.join(path.resolve(folder), 'x.js'));
+const say = (line) => process.stdout.write(JSON.stringify(line) + '\n');
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// Small and known, so that a seed repeats a run.
+let state = Number(seed) >>> 0 || 1;
+const random = () => {
+  state ^= state << 13; state >>>= 0; state ^= state >>> 17; state ^= state << 5; state >>>= 0;
+  return state / 2 ** 32;
+};
+
+let serial = 0;
+const accepted = (gowa, to) => gowa
+  ? {code: 'SUCCESS', message: 'Message sent', results: {message_id: `3EB0${++serial}`, status: 'sent'}}
+  : {messaging_product: 'whatsapp', contacts: [{input: to, wa_id: to}], messages: [{id: `wamid.${++serial}`}]};
+const refused = (gowa, code) => gowa
+  ? {status: 0, code, message: `refused with ${code}`, results: null}
+  : {error: {message: `(#${code}) refused`, type: 'OAuthException', code: Number(code), fbtrace_id: 'A',
+             error_data: {messaging_product: 'whatsapp', details: 'as asked'}}};
+
+function endless(head, everyMs, piece) {
+  const stream = new PassThrough();
+  stream.write(head);
+  const more = () => {
+    if (stream.destroyed) return;
+    if (everyMs) { stream.write(piece); setTimeout(more, everyMs); } else if (stream.write(piece)) setImmediate(more);
+    else stream.once('drain', more);
+  };
+  more();
+  return stream;
+}
+
+// Without a length the connection would end with the answer, and none be kept.
+function json(status, value, body = JSON.stringify(value)) {
+  const headers = {'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body))};
+  return {statusCode: status, headers, body};
+}
+
+// What a device's name asks for.
+async function play(what, gowa, to) {
+  const [word, status, ...rest] = what.split('_');
+  const code = rest.join('_');
+  switch (word) {
+    case 'close': return 'close';
+    case 'reset': return 'reset';
+    case 'sometimes': return random() < Number(closeRate) ? 'close' : json(200, accepted(gowa, to));
+    case 'late': await pause(700); return json(200, accepted(gowa, to));
+    case 'garbage': return json(200, null, '\u0000}{]["\ufffd');
+    case 'error': return json(Number(status), refused(gowa, code));
+    default: return json(200, accepted(gowa, to));
+  }
+}
+
+// What is no whole answer.  A stream serves one request, so there are some of each.
+const STREAMS = 12;
+const streams = {
+  never: (rule) => rule.thenTimeout(),
+  dribble: (rule) => rule.thenStream(200, endless('{"code":"', 100, 'x')),
+  huge: (rule) => rule.thenStream(200, endless('{"code":"', 0, 'x'.repeat(65536))),
+};
+
+// mockttp writes whole heads only; these two need half of one, and none.
+function raw(names) {
+  return net.createServer((socket) => {
+    let got = '';
+    socket.on('error', () => {});
+    socket.on('data', (data) => {
+      got += data;
+      const length = /content-length: (\d+)/i.exec(got);
+      const at = got.indexOf('\r\n\r\n');
+      if (at < 0 || !length || got.length - at - 4 < Number(length[1])) return;
+      const what = names(got);
+      say({seen: what, body: got.slice(at + 4)});
+      got = '';
+      if (what.startsWith('noise')) return socket.end('\x16\x03\x01 nothing that anybody speaks\r\n\r\n');
+      socket.write('HTTP/1.1 200 OK\r\n');
+      const timer = setInterval(() => socket.write('X-Slow: 1\r\n'), 100);
+      socket.on('close', () => clearInterval(timer));
+    });
+  });
+}
+
+const nameOf = (text) => (/\[([a-zA-Z0-9_]+)\]/.exec(text || '') || [])[1] || 'ok';
+
+async function main() {
+  const mockttp = need('mockttp').getLocal({http2: false, maxBodySize: 1 << 20});
+  await mockttp.start(0);
+  const about = async (request) => {
+    const body = await request.body.getText();
+    let parsed = {};
+    try { parsed = JSON.parse(body); } catch { /* told as it came */ }
+    const gowa = request.path.endsWith('/send/message');
+    const name = nameOf(gowa ? parsed.message : parsed.text && parsed.text.body);
+    return {gowa, name, to: gowa ? parsed.phone : parsed.to, parsed, body};
+  };
+  // Each rule is asked about every request: none where many are to come.
+  for (let i = 0; i < STREAMS && !Number(closeRate); i++) {
+    for (const [word, end] of Object.entries(streams)) {
+      await end(mockttp.forPost().matching(async (request) => (await about(request)).name === word).once());
+    }
+  }
+  await mockttp.on('request', async (request) => {
+    const a = await about(request);
+    if (a.name in streams) say({seen: a.name, to: a.to, path: request.path});
+  });
+  await mockttp.forAnyRequest().always().thenCallback(async (request) => {
+    const a = await about(request);
+    say({seen: a.name, to: a.to, path: request.path, from: request.remotePort,
+         authorization: request.headers.authorization, body: a.parsed});
+    return play(a.name, a.gowa, a.to);
+  });
+  const wire = raw((text) => nameOf(text.slice(text.indexOf('\r\n\r\n'))));
+  await new Promise((done) => wire.listen(0, '127.0.0.1', done));
+  const ports = {provider: mockttp.port, raw: wire.address().port};
+  if (description) {
+    const {createServer} = need('@stoplight/prism-http-server');
+    const {getHttpOperationsFromSpec} = need('@stoplight/prism-http');
+    const logger = need('@stoplight/prism-core').createLogger('prism', {level: 'error'}, {
+      write: (line) => say({wrong: JSON.parse(line).msg}),
+    });
+    const front = createServer(await getHttpOperationsFromSpec(description), {
+      cors: false, components: {logger},
+      config: {isProxy: true, upstream: new URL(`http://127.0.0.1:${mockttp.port}`), validateRequest: true,
+               validateResponse: true, checkSecurity: true, errors: true, upstreamProxy: undefined,
+               mock: {dynamic: false}},
+    });
+    ports.front = Number(new URL(await front.listen(0, '127.0.0.1')).port);
+  }
+  say(ports);
+}
+
+main().catch((e) => { say({failed: String(e && e.stack || e)}); process.exit(1); });
