@@ -153,7 +153,7 @@ static const struct turn pause_turn = {SOURCE_RECURRING,
                               false},
                          cancel_turn = {SOURCE_RECURRING,
                                         "is cancelled; what was not sent yet is skipped",
-                                        "'cancelled'",
+                                        "'cancelled', next_run_at = NULL",
                                         "('active', 'paused', 'finished') AND finished_at IS NULL",
                                         "it cannot be cancelled any more",
                                         false};

@@ -375,8 +375,8 @@ report(struct leave *x, struct doc *unknown, struct doc *d)
     bool any_unknown = doc_len(unknown) > 0;
     progress_clear(&x->progress);
     if (n->on_their_way) {
-        ctl_note("%" PRId64 " message%s already on %s way", n->on_their_way,
-                 n->on_their_way == 1 ? " is" : "s are", n->on_their_way == 1 ? "its" : "their");
+        ctl_note("%" PRId64 " message%s in the device's queue already and may still be sent",
+                 n->on_their_way, n->on_their_way == 1 ? " is" : "s are");
     }
     doc_put_id(d, "id", x->sequence.id);
     doc_put_str(d, "name", x->sequence.name);

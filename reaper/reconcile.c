@@ -9,6 +9,7 @@
 #include "shared/clock.h"
 #include "shared/fault.h"
 #include "shared/log.h"
+#include "shared/source.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -313,26 +314,13 @@ sweep_recovered(struct reaper *r, struct err *e)
     return ok;
 }
 
-/* Jobs that wait in the stream of a device that serves nothing are met by no worker.  Those that
- * are too late, cancelled, or wait for a device that will not come are taken out; their rows go
- * back and are skipped. */
+/* Takes waiting jobs of these rows out of Redis; the rows go back and are skipped. */
 static bool
-withdraw(struct reaper *r, struct err *e)
+withdraw_rows(struct reaper *r, struct sql *q, struct err *e)
 {
-    struct sql q = {0};
     struct rows_batch b;
     bool all;
-    sql_addf(&q,
-             "SELECT m.id, m.job_id, m.device_id, m.gen, m.status, m.queued_at FROM devices d JOIN "
-             "broadcast_messages m "
-             "ON m.device_id = d.id AND m.status = 'queued' LEFT JOIN campaigns c ON c.id = "
-             "m.campaign_id LEFT JOIN sequences s ON s.id = m.sequence_id LEFT JOIN "
-             "recurring_messages g ON g.id = m.recurring_id WHERE d.status IN ('paused', "
-             "'offline', 'removed') AND (m.expires_at < UTC_TIMESTAMP(3) OR 'cancelled' IN "
-             "(c.status, s.status, g.status) OR "
-             "d.status = 'removed' OR (d.status = 'offline' AND d.when_offline = 'skip')) LIMIT %d",
-             ROWS_A_BATCH);
-    bool ok = read_items(r, &q, &b, e);
+    bool ok = read_items(r, q, &b, e);
     for (size_t i = 0; ok && i < b.n; i++) {
         struct queue_drop drop = {
             .device = b.items[i].probe.device, .row = b.items[i].id, .gen = b.items[i].probe.gen};
@@ -343,7 +331,46 @@ withdraw(struct reaper *r, struct err *e)
     queue_wait(r->q);
     ok = ok && (b.n == 0 || repair_rows(r, &b, &all, e));
     free(b.items);
-    sql_done(&q);
+    sql_done(q);
+    return ok;
+}
+
+/* Jobs that wait in the stream of a device that serves nothing are met by no worker.  Those that
+ * are too late, cancelled, or wait for a device that will not come are taken out. */
+static bool
+withdraw(struct reaper *r, struct err *e)
+{
+    struct sql q = {0};
+    sql_addf(&q,
+             "SELECT m.id, m.job_id, m.device_id, m.gen, m.status, m.queued_at FROM devices d JOIN "
+             "broadcast_messages m ON m.device_id = d.id AND m.status = 'queued' LEFT JOIN "
+             "campaigns c ON c.id = m.campaign_id LEFT JOIN sequences s ON s.id = m.sequence_id "
+             "LEFT JOIN recurring_messages g ON g.id = m.recurring_id WHERE d.status IN ('paused', "
+             "'offline', 'removed') AND (m.expires_at < UTC_TIMESTAMP(3) OR 'cancelled' IN "
+             "(c.status, s.status, g.status) OR d.status = 'removed' OR (d.status = 'offline' AND "
+             "d.when_offline = 'skip')) LIMIT %d",
+             ROWS_A_BATCH);
+    return withdraw_rows(r, &q, e);
+}
+
+/* Of a cancelled source no job goes out any more; on a slow device, or one that is held, they would
+ * wait long to be met. */
+static bool
+withdraw_cancelled(struct reaper *r, struct err *e)
+{
+    bool ok = true;
+    for (int k = 0; ok && k < SOURCE_TABLES; k++) {
+        struct sql q = {0};
+        sql_text(&q, "SELECT m.id, m.job_id, m.device_id, m.gen, m.status, m.queued_at FROM ");
+        sql_text(&q, sources[k].table);
+        sql_text(&q, " s STRAIGHT_JOIN broadcast_messages m ON m.");
+        sql_text(&q, sources[k].column);
+        sql_addf(&q,
+                 " = s.id AND m.status = 'queued' WHERE s.status = 'cancelled' AND s.finished_at "
+                 "IS NULL LIMIT %d",
+                 ROWS_A_BATCH);
+        ok = withdraw_rows(r, &q, e);
+    }
     return ok;
 }
 
@@ -412,7 +439,8 @@ reconcile_pass(struct reaper *r, struct err *e)
         rewind_cursor(r);
     }
     if (!sweep_recovered(r, e) || !look_at_processing(r, e) ||
-        (program_due(&r->next_withdraw, WITHDRAW_MS) && !withdraw(r, e))) {
+        (program_due(&r->next_withdraw, WITHDRAW_MS) &&
+         !(withdraw(r, e) && withdraw_cancelled(r, e)))) {
         return false;
     }
     for (int i = 0; i < BATCHES_A_PASS && !end && !program_stopping; i++) {

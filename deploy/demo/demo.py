@@ -226,7 +226,8 @@ def look_around(fleet):
     fleet.ctl("campaign", "create", "encore", "--content", CONTENT, "--devices", "all", "--start", "now", "--gap", "3s..6s")
     redis, conf = fleet.redis.socket, fleet.conf_file
     shown = lambda path: os.path.relpath(path) if len(os.path.relpath(path)) < len(path) else path  # noqa: E731
-    say(f"\n{bold('Still running')} (Ctrl-C ends it).  A second campaign, \"encore\", is on its way.  Try:\n")
+    say(f"\nThe database's clock here runs 3,600 times faster than ours: what is due in an hour is due in a second.")
+    say(f"\n{bold('Still running')} (Ctrl-C, or kill -TERM {os.getpid()}, ends it).  A second campaign, \"encore\", is on its way.  Try:\n")
     cli = f"redis-cli -s {shown(redis)}"
     partition = "pl:{p07}"
     for command, what in (
@@ -279,6 +280,7 @@ def main():
     fd = lock_run()
     clean(RUN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started it with &
     ok = False
     try:
         ok = demo()

@@ -492,7 +492,7 @@ def leaving_skips_what_is_not_on_its_way():
         equal([("left", "phoned us", "1", "1")] * 2, fleet.sql.rows(
             "SELECT status, reason, ended_at IS NOT NULL, check_at IS NOT NULL FROM sequence_contacts WHERE status <> 'active'"), "contacts")
         cli.refused(1, "sequence", "leave", "COLD", phone, says="is no active contact")
-        true("1 message is already on its way" not in cli.run("sequence", "leave", "COLD", friend)[2], "nothing on its way")
+        true("1 message is in the device's queue" not in cli.run("sequence", "leave", "COLD", friend)[2], "nothing on its way")
         cli.refused(2, "sequence", "leave", "COLD", says="name the phones")
         cli.refused(2, "sequence", "leave", "COLD", "x", says="phone 1")
         cli.refused(2, "sequence", "leave", "COLD", phone, "--reason", "x" * 33, says="--reason")

@@ -329,6 +329,25 @@ def rules_that_cannot_be_read_are_paused_with_the_reason():
         fleet.stop()
 
 
+@test
+def cancelled_messages_do_not_wait_for_a_slow_device():
+    with Fleet() as fleet:
+        fleet.devices(1, gap=(600000, 600000))
+        fleet.leads(10)
+        fleet.campaign("C")
+        fleet.sequence("S", [(0, "one")], trigger="go")
+        fleet.recurring("R", max_executions=1)
+        trigger(fleet, "go")
+        fleet.start()
+        wait_until(lambda: fleet.statuses().get("queued", 0) == 29 and len(fleet.ledger()) == 1, 20, "all to be queued")
+        for kind, name in (("campaign", "C"), ("sequence", "S"), ("recurring", "R")):
+            fleet.ctl(kind, "cancel", name)
+        wait_until(lambda: fleet.statuses() == {"sent": 1, "skipped": 29}, 20, lambda: f"the rest to be skipped: {fleet.statuses()}")
+        fleet.drain()
+        fleet.check()
+        fleet.stop()
+
+
 # --- audits -----------------------------------------------------------------------------------------------
 
 
