@@ -319,6 +319,17 @@ def _(w, verb):
     both(w, "device", "import", path, "--update")
 
 
+@case("template check", "template render")
+def _(w, verb):
+    both(w, *verb.split(), "--content", "Hi {{name}}")
+    each(w, "campaign", *verb.split(), "--campaign", "@")
+    each(w, "sequence", *verb.split(), "--sequence", "@")
+    if verb == "template render":
+        both(w, *verb.split(), "--content", "Hi {{name}}, {{phone}}", "--samples", "1000")
+        each(w, "phone", *verb.split(), "--content", "Hi {{name}}", "--lead", "+@")
+        each(w, "device", *verb.split(), "--content", "Hi {{name}}", "--samples", "10", "--device", "@")
+
+
 @case("leads import", turn=1)
 def _(w, verb):
     people = "".join(f"{p},stolen\n" for p in w.a["phones"])
