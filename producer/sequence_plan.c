@@ -57,6 +57,6 @@ sequence_plan_lead(const struct chain *c, const struct known_contact *known, boo
 double
 sequence_plan_rate(double rate, int64_t lag_ms, int64_t target_ms, double max)
 {
-    rate = lag_ms > target_ms ? rate / 2 : rate * 1.25;
+    rate *= lag_ms > target_ms ? 0.8 : 1.25;
     return rate < rate_min ? rate_min : rate > max ? max : rate;
 }

@@ -56,7 +56,9 @@ void sequence_plan_lead(const struct chain *c, const struct known_contact *known
                         bool *links, unsigned *ret_rotation);
 
 /* Rows a second that may be enrolled from now on: a quarter more while due messages leave in time,
- * half of it when they were later than target_ms.  lag_ms -1: nothing was due. */
+ * a fifth less when they were later than target_ms.  One inverts the other, so that a single late
+ * pass is forgotten and the rate settles where half of the passes are late.  lag_ms -1: nothing was
+ * due. */
 double sequence_plan_rate(double rate, int64_t lag_ms, int64_t target_ms, double max);
 
 #endif

@@ -88,7 +88,9 @@ TEST(enrolment_yields_to_what_is_due)
     double rate = 1000;
     CHECK(sequence_plan_rate(rate, -1, 500, 20000) == 1250);
     CHECK(sequence_plan_rate(rate, 500, 500, 20000) == 1250);
-    CHECK(sequence_plan_rate(rate, 501, 500, 20000) == 500);
+    CHECK(sequence_plan_rate(rate, 501, 500, 20000) == 800);
+    rate = sequence_plan_rate(sequence_plan_rate(rate, 501, 500, 20000), 0, 500, 20000);
+    CHECK(rate > 999.9 && rate < 1000.1); /* one late pass costs nothing */
     CHECK(sequence_plan_rate(19000, 0, 500, 20000) == 20000);
     for (int i = 0; i < 100; i++) {
         rate = sequence_plan_rate(rate, 100000, 500, 20000);
