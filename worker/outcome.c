@@ -38,6 +38,10 @@ outcome_scope_name(enum outcome_scope s)
         return "pair";
     case SCOPE_DEVICE:
         return "device";
+    case SCOPE_NEW_CONTACTS:
+        return "new_contacts";
+    case SCOPE_TEMPLATE:
+        return "template";
     case SCOPE_ACCOUNT:
         return "account";
     case SCOPE_ENDPOINT:
