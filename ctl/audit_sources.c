@@ -173,10 +173,20 @@ audit_sources(struct audit *a, struct err *e)
          "(m.next_run_at < UTC_TIMESTAMP(3) - INTERVAL 5 MINUTE OR (m.next_run_at IS NULL AND "
          "m.updated_at < UTC_TIMESTAMP(3) - INTERVAL 5 MINUTE)) AND m.user_id = ",
          ""},
-        {"refused-rule",
-         "SELECT 0, m.name, CONCAT('is paused, since its rule cannot be read: ', m.status_reason) "
-         "FROM recurring_messages m WHERE m.status = 'paused' AND m.status_reason <> '' AND "
-         "m.user_id = ",
+        {"stopped",
+         "SELECT 0, c.name, CONCAT('is paused: ', c.status_reason, '; mend it, then campaign "
+         "resume') "
+         "FROM campaigns c WHERE c.status = 'paused' AND c.status_reason <> '' AND c.user_id = ",
+         ""},
+        {"stopped",
+         "SELECT 0, s.name, CONCAT('is paused: ', s.status_reason, '; mend it, then sequence "
+         "resume') "
+         "FROM sequences s WHERE s.status = 'paused' AND s.status_reason <> '' AND s.user_id = ",
+         ""},
+        {"stopped",
+         "SELECT 0, m.name, CONCAT('is paused: ', m.status_reason, '; mend it, then recurring "
+         "resume') FROM recurring_messages m WHERE m.status = 'paused' AND m.status_reason <> '' "
+         "AND m.user_id = ",
          ""},
         {"not-expanded",
          "SELECT 0, m.name, CONCAT('its run of ', g.occurrence_at, ' has not all of its messages "

@@ -12,7 +12,7 @@
     "c.n_skipped + c.n_unknown) / c.total)), c.started_at, c.finished_at, c.niche, "               \
     "c.target_status, c.min_gap_ms, c.max_gap_ms, c.batch_size, c.batch_pause_ms, "                \
     "1000 * c.max_lateness_s, c.max_attempts, c.on_unknown, c.steered, c.expanded_at, "            \
-    "c.counted_at, c.created_at"
+    "c.counted_at, c.created_at, c.status_reason"
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},
@@ -41,6 +41,7 @@ static const struct column columns[] = {
     {"expanded_at", NULL, SHOW_TIME},
     {"counted_at", NULL, SHOW_TIME},
     {"created_at", NULL, SHOW_TIME},
+    {"reason", "REASON", SHOW_TEXT},
     {NULL, NULL, SHOW_TEXT},
 };
 

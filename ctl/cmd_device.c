@@ -11,13 +11,14 @@
 enum { DUPLICATE = 1062 };
 
 #define DEVICE_COLUMNS                                                                             \
-    "d.id, d.name, d.status, d.status_reason, d.phone, d.sender, d.sender_ref, d.min_gap_ms, "     \
-    "d.max_gap_ms, d.batch_size, d.batch_pause_ms, d.hourly_cap, d.daily_cap, "                    \
+    "d.id, d.name, d.status, d.status_reason, d.phone, d.sender, d.sender_ref, d.account, "        \
+    "d.min_gap_ms, d.max_gap_ms, d.batch_size, d.batch_pause_ms, d.hourly_cap, d.daily_cap, "      \
     "IF(d.quiet_from < 0, NULL, CONCAT(TIME_FORMAT(SEC_TO_TIME(d.quiet_from * 60), '%%H:%%i'), "   \
     "'-', "                                                                                        \
     "TIME_FORMAT(SEC_TO_TIME(d.quiet_to * 60), '%%H:%%i'))), d.time_zone, d.language, "            \
     "d.max_in_flight, "                                                                            \
-    "d.when_offline, d.config_version, d.steered_version, d.created_at"
+    "d.when_offline, d.config_version, d.steered_version, d.checked_at, "                          \
+    "IF(d.new_contacts_until > UTC_TIMESTAMP(3), d.new_contacts_until, NULL), d.created_at"
 
 static const struct column columns[] = {
     {"id", "ID", SHOW_ID},
@@ -27,6 +28,7 @@ static const struct column columns[] = {
     {"phone", "PHONE", SHOW_TEXT},
     {"sender", "SENDER", SHOW_TEXT},
     {"sender_ref", NULL, SHOW_TEXT},
+    {"account", "ACCOUNT", SHOW_TEXT},
     {"gap_min_ms", "GAP FROM", SHOW_MS},
     {"gap_max_ms", "TO", SHOW_MS},
     {"batch_size", "BATCH", SHOW_INT},
@@ -40,6 +42,8 @@ static const struct column columns[] = {
     {"when_offline", NULL, SHOW_TEXT},
     {"config_version", NULL, SHOW_INT},
     {"steered_version", NULL, SHOW_INT},
+    {"checked_at", NULL, SHOW_TIME},
+    {"new_contacts_from", NULL, SHOW_TIME},
     {"created_at", NULL, SHOW_TIME},
     {NULL, NULL, SHOW_TEXT},
 };

@@ -18,7 +18,7 @@
     "t.sequence_id = s.id), n.name, " COUNT_CONTACTS("'active'") ", " COUNT_CONTACTS(              \
         "'finished'") ", " COUNT_CONTACTS("'left'") ", (SELECT COUNT(*) FROM sequence_requests q " \
                                                     "WHERE q.sequence_id = s.id), s.steered, "     \
-                                                    "s.created_at"
+                                                    "s.created_at, s.status_reason"
 #define SEQUENCE_TABLES                                                                            \
     " FROM sequences s LEFT JOIN sequences n ON n.id = s.next_sequence_id AND n.user_id = "        \
     "s.user_id "
@@ -30,7 +30,7 @@ static const struct column columns[] = {
     {"active", "ACTIVE", SHOW_INT},  {"finished", "FINISHED", SHOW_INT},
     {"left", "LEFT", SHOW_INT},      {"asked", "ASKED", SHOW_INT},
     {"steered", NULL, SHOW_TEXT},    {"created_at", NULL, SHOW_TIME},
-    {NULL, NULL, SHOW_TEXT},
+    {"reason", "REASON", SHOW_TEXT}, {NULL, NULL, SHOW_TEXT},
 };
 
 static int

@@ -9,7 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME_MAX_CHARS = 190, REF_MAX = 190, SENDER_MAX = 63, ZONE_MAX = 63, LANGUAGE_MAX = 31 };
+enum {
+    NAME_MAX_CHARS = 190,
+    REF_MAX = 190,
+    SENDER_MAX = 63,
+    ZONE_MAX = 63,
+    LANGUAGE_MAX = 31,
+    ACCOUNT_MAX = 64
+};
 
 #define FIELD(name) offsetof(struct device_fields, name)
 
@@ -23,6 +30,10 @@ const struct flag device_flags[] = {
      "devices: log.",
      false},
     {"sender-ref", FLAG_TEXT, FIELD(sender_ref), NULL, NULL, "What the provider calls this device.",
+     false},
+    {"account", FLAG_TEXT, FIELD(account), "NAME", NULL,
+     "What the provider limits together with other devices: a business portfolio, a token. Devices "
+     "of one name stop together when it is throttled or blocked. New devices: none.",
      false},
     {"gap", FLAG_GAP, FIELD(gap), NULL, NULL,
      "Pause between two messages, drawn anew each time. New devices: 5s..15s.", false},
@@ -111,6 +122,12 @@ device_fields_check(struct device_fields *d, struct err *e)
         (render_bad_utf8(d->sender_ref, len) < len || count_chars(d->sender_ref) > REF_MAX)) {
         return err_set(e, ERR_INPUT, "sender-ref: at most %d characters of UTF-8", REF_MAX);
     }
+    len = d->account ? strlen(d->account) : 0;
+    if (len && (len > ACCOUNT_MAX || d->account[strspn(d->account, word)])) {
+        return err_set(e, ERR_INPUT,
+                       "account: a name has at most %d letters, digits, '_', '-' and '.'",
+                       ACCOUNT_MAX);
+    }
     if (d->language &&
         (strlen(d->language) > LANGUAGE_MAX || d->language[strspn(d->language, word)])) {
         return err_set(e, ERR_INPUT, "language: a name like ms or en-GB has at most %d characters",
@@ -143,6 +160,7 @@ device_fields_sql(const struct device_fields *d, struct sql *q)
     put_text(q, ", phone = ", d->phone ? d->digits : NULL);
     put_text(q, ", sender = ", d->sender);
     put_text(q, ", sender_ref = ", d->sender_ref);
+    put_text(q, ", account = ", d->account);
     put_text(q, ", time_zone = ", d->zone);
     put_text(q, ", language = ", d->language);
     put_text(q, ", when_offline = ", d->when_offline);

@@ -8,7 +8,7 @@
 #include "shared/store.h"
 
 struct device_fields {
-    const char *phone, *country, *sender, *sender_ref, *zone, *language, *when_offline;
+    const char *phone, *country, *sender, *sender_ref, *account, *zone, *language, *when_offline;
     struct flag_pair gap, batch, quiet;
     int64_t hourly_cap, daily_cap, max_in_flight;
     char digits[PHONE_SIZE]; /* of phone, by device_fields_check() */

@@ -30,7 +30,7 @@ update(struct ctl *c, const struct turn *t, uint64_t id, uint64_t *changed, stru
     struct sql q = {0};
     sql_text(&q, "UPDATE ");
     sql_text(&q, sources[t->kind].table);
-    sql_text(&q, " SET updated_at = UTC_TIMESTAMP(3), status = ");
+    sql_text(&q, " SET updated_at = UTC_TIMESTAMP(3), status_reason = '', status = ");
     sql_text(&q, t->set);
     sql_addf(&q, " WHERE id = %" PRIu64 " AND status IN ", id);
     sql_text(&q, t->from);

@@ -1,20 +1,23 @@
 #!lua
 -- claim.lua -- lease the next job of each named device that is due, and name the devices to ask for next.
 --
--- KEYS[1] meta  KEYS[2] ready  KEYS[3] leases  KEYS[4] results  KEYS[5] stopped
+-- KEYS[1] meta  KEYS[2] ready  KEYS[3] leases  KEYS[4] results  KEYS[5] stopped  KEYS[6] holds
 -- then for each device: jobs, device, ids
 -- ARGV[1] incarnation  ARGV[2] owner  ARGV[3] lease ms  ARGV[4] room (jobs at most)  ARGV[5] devices to name
 -- then for each device: name
 --
 -- Returns {now, next due time or -1, {device names that are due}, {job, ...}} with each job as
---   {device, id, gen, token, row, source, gap min, gap max, batch, batch pause, quiet, payload version, payload}
+--   {device, id, gen, token, row, source, gap min, gap max, batch, batch pause, quiet, payload version, payload,
+--   account}
 -- A job of a stopped source, or one that is too late, is settled on the way (result "returned" or
 -- "skipped"); at most 50 of them a device and call.
+-- A device whose account or endpoint is held waits for the end of that; behind it one job probes.
 -- Cost    O(log devices) a device.  A lost reply leaves leases that reclaim gives back.
 local refused = gate()
 if refused then return refused end
-local ready, leases, results, stopped = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local owner, lease, room, asked = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local ready, leases, results, stopped, holds = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local probe_ms = 60000
+local owner, lease, left_in_call, asked = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local jobs_out = {}
 
 -- The device's next entries in order: first those that were given back (they are in the group's pending
@@ -57,12 +60,14 @@ end
 
 local function serve(jobs, device, ids, name)
   local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused', 'gap_min', 'gap_max', 'batch',
-    'batch_pause', 'quiet')
+    'batch_pause', 'quiet', 'fails', 'account')
   local in_flight = tonumber(d[1] or '0')
-  local free = tonumber(d[2] or '1') - in_flight
+  local free = room(d[1], d[2], d[10])
   if d[4] or tonumber(d[3] or '0') > now or free < 1 or redis.call('EXISTS', jobs) == 0 then return end
-  if tonumber(d[6] or '0') > 0 then free = 1 end
-  if free > room then free = room end
+  local over = holds_of(holds, device)
+  if held_back(over, device, name) then return end
+  if tonumber(d[6] or '0') > 0 or #over > 0 then free = 1 end
+  if free > left_in_call then free = left_in_call end
   local left = 50
   repeat
     local again = false
@@ -84,17 +89,18 @@ local function serve(jobs, device, ids, name)
         redis.call('HSET', ids, f.id, 'L ' .. f.gen .. ' ' .. e[1] .. ' ' .. token .. ' ' .. owner)
         redis.call('ZADD', leases, now + lease, name .. '/' .. f.id)
         in_flight = redis.call('HINCRBY', device, 'in_flight', 1)
-        free, room = free - 1, room - 1
+        free, left_in_call = free - 1, left_in_call - 1
+        for _, h in ipairs(over) do redis.call('HSET', holds, h.field, (now + probe_ms) .. ' ' .. h.count .. ' ' .. h.code .. ' ' .. name) end
         jobs_out[#jobs_out + 1] = {name, f.id, f.gen, tostring(token), f.row, f.src, d[5] or '0', d[6] or '0',
-          d[7] or '0', d[8] or '0', d[9] or '', f.v, f.job}
+          d[7] or '0', d[8] or '0', d[9] or '', f.v, f.job, d[11] or ''}
       end
     end
   until not again or free < 1 or left < 1
 end
 
 local a = 6
-for k = 6, #KEYS, 3 do
-  if room > 0 then serve(KEYS[k], KEYS[k + 1], KEYS[k + 2], ARGV[a]) end
+for k = 7, #KEYS, 3 do
+  if left_in_call > 0 then serve(KEYS[k], KEYS[k + 1], KEYS[k + 2], ARGV[a]) end
   place(ready, KEYS[k + 1], KEYS[k], ARGV[a])
   a = a + 1
 end

@@ -1,22 +1,23 @@
 #!lua
 -- permit.lua -- the last thing before the socket: may this delivery go out now?
 --
--- KEYS[1] meta  KEYS[2] ready  KEYS[3] leases  KEYS[4] results  KEYS[5] stopped
--- then for each delivery: jobs, device, ids
+-- KEYS[1] meta  KEYS[2] ready  KEYS[3] leases  KEYS[4] results  KEYS[5] stopped  KEYS[6] holds
+-- then for each delivery: jobs, device, ids, pairs
 -- ARGV[1] incarnation  ARGV[2] lease ms
--- then for each delivery: device name, id, gen, token, row, source, gap ms, batch, batch pause ms
+-- then for each delivery: device name, id, gen, token, row, source, gap ms, batch, batch pause ms, who (the
+--      recipient, hashed), known (1 = the device has sent to it before)
 --
 -- Returns one string a delivery:
 --   go       permitted (or permitted already by this very token: its reply was lost); the device's next
 --            slot has moved by the gap
 --   stale    the lease is not this token's any more: forget the job
---   stopped  its source was paused or cancelled: settled here
+--   stopped  its source was paused or cancelled, or its recipient has to wait (pair, new contact): settled here
 --   paused | wait | capped   given back to the head of its queue; the device is served again later
 -- Cost    O(log devices) a delivery, one INFO a call.
 local refused = gate()
 if refused then return refused end
 if not same_server(string.match(ARGV[1], '^(%x+):')) then return redis.error_reply('EPOCH another server answered') end
-local ready, leases, results, stopped = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local ready, leases, results, stopped, holds = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local lease = tonumber(ARGV[2])
 
 -- Sliding caps in rings of buckets: 12 + 1 of five minutes, 24 + 1 of an hour.  The oldest, partly elapsed
@@ -45,7 +46,15 @@ local function ring_count(device, ring)
   redis.call('HSET', device, field, bucket .. ' ' .. (n + 1))
 end
 
-local function decide(jobs, device, ids, a)
+-- Why this recipient has to wait for this device, and how long; nil when it has not.
+local function recipient_waits(pairs_key, new, who, known)
+  local ends = tonumber(new or '0')
+  if ends > now and known ~= '1' then return 'new-contacts', ends - now end
+  ends = tonumber(words(redis.call('HGET', pairs_key, who))[1] or '0')
+  if ends > now then return 'pair', ends - now end
+end
+
+local function decide(jobs, device, ids, pairs_key, a)
   local name, id, gen, token, row, src = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local w = words(redis.call('HGET', ids, id))
   if (w[1] ~= 'L' and w[1] ~= 'P') or w[2] ~= gen or w[4] ~= token then return 'stale' end
@@ -53,20 +62,23 @@ local function decide(jobs, device, ids, a)
     redis.call('ZADD', leases, now + lease, name .. '/' .. id)
     return 'go'
   end
-  local state = redis.call('HGET', stopped, src)
-  if state then
-    local kind = state == 'cancelled' and 'skipped' or 'returned'
+  local function take_out(kind, code, ...)
     end_lease(leases, device, name, id)
     remove_entry(jobs, w[3])
     redis.call('HSET', ids, id, (kind == 'returned' and 'R ' or 'D ') .. gen .. ' ' .. token .. ' ' .. kind)
-    result(results, kind, id, row, name, gen, token, 'code', state)
+    result(results, kind, id, row, name, gen, token, 'code', code, ...)
     return 'stopped'
   end
-  local d = redis.call('HMGET', device, 'paused', 'next', 'hour_cap', 'day_cap', 'in_batch')
+  local state = redis.call('HGET', stopped, src)
+  if state then return take_out(state == 'cancelled' and 'skipped' or 'returned', state) end
+  local d = redis.call('HMGET', device, 'paused', 'next', 'hour_cap', 'day_cap', 'in_batch', 'slow', 'new_until')
   local answer
   if d[1] then answer = 'paused'
   elseif tonumber(d[2] or '0') > now then answer = 'wait'
+  elseif held_back(holds_of(holds, device), device, name) then answer = 'wait'
   else
+    local why, wait = recipient_waits(pairs_key, d[7], ARGV[a + 9], ARGV[a + 10])
+    if why then return take_out('returned', why, 'wait', wait) end
     local until_ = math.max(ring_room(device, rings[1], tonumber(d[3] or '0')),
       ring_room(device, rings[2], tonumber(d[4] or '0')))
     if until_ > 0 then
@@ -84,6 +96,7 @@ local function decide(jobs, device, ids, a)
     if tonumber(cap or '0') > 0 then ring_count(device, ring) end
   end
   local gap, batch = tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7])
+  if d[6] then gap = math.floor(math.max(gap, 10) * tonumber(d[6]) / 100) end
   local in_batch = tonumber(d[5] or '0') + 1
   if batch > 0 and in_batch >= batch then
     gap = gap + tonumber(ARGV[a + 8])
@@ -97,9 +110,9 @@ local function decide(jobs, device, ids, a)
 end
 
 local out, a = {}, 3
-for k = 6, #KEYS, 3 do
-  out[#out + 1] = decide(KEYS[k], KEYS[k + 1], KEYS[k + 2], a)
+for k = 7, #KEYS, 4 do
+  out[#out + 1] = decide(KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], a)
   place(ready, KEYS[k + 1], KEYS[k], ARGV[a])
-  a = a + 9
+  a = a + 11
 end
 return out

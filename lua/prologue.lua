@@ -34,12 +34,16 @@ local function words(s)
   return w
 end
 
+-- A device whose last deliveries failed for its own sake sends one at a time, until one goes well.
+local function room(in_flight, max, fails)
+  return ((tonumber(fails or '0') > 0) and 1 or tonumber(max or '1')) - tonumber(in_flight or '0')
+end
+
 -- Puts the device where the ready index wants it: in it, at its next slot, while it has waiting jobs and
 -- room; out of it otherwise.  Returns the slot when the device has newly entered.
 local function place(ready, device, jobs, name)
-  local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused')
-  local in_flight = tonumber(d[1] or '0')
-  if not d[4] and in_flight < tonumber(d[2] or '1') and redis.call('XLEN', jobs) > in_flight then
+  local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused', 'fails')
+  if not d[4] and room(d[1], d[2], d[5]) > 0 and redis.call('XLEN', jobs) > tonumber(d[1] or '0') then
     local at = d[3] or now
     if redis.call('ZADD', ready, at, name) == 1 then return tonumber(at) end
   else
@@ -75,6 +79,34 @@ local function retire(jobs, device, ids, devices, name)
     redis.call('SREM', devices, name)
     rest(device)
   end
+end
+
+-- What an account or an endpoint said about all of its devices, by field e:<sender> or a:<user>/<account>:
+--   until count code [device]    no device of theirs is served before; behind it one that is named probes, and the
+--                                others look again every second
+local function holds_of(holds, device)
+  local list = {}
+  if redis.call('EXISTS', holds) == 0 then return list end
+  local d = redis.call('HMGET', device, 'sender', 'account')
+  local fields = {'e:' .. (d[1] or ''), 'a:' .. (d[2] or '')}
+  for i, v in ipairs(redis.call('HMGET', holds, unpack(fields))) do
+    if v then
+      local w = words(v)
+      list[#list + 1] = {field = fields[i], ends = tonumber(w[1]), count = w[2], code = w[3], probe = w[4]}
+    end
+  end
+  return list
+end
+-- Moves the slot of a device that one of them holds; true when one does.
+local function held_back(list, device, name)
+  local longest
+  for _, h in ipairs(list) do
+    if h.ends > now and h.probe ~= name and (not longest or h.ends > longest.ends) then longest = h end
+  end
+  if not longest then return false end
+  local ends = longest.probe and math.min(longest.ends, now + 1000) or longest.ends
+  redis.call('HSET', device, 'next', ends, 'held', longest.code)
+  return true
 end
 
 local function result(results, kind, id, row, name, gen, token, ...)

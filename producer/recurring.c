@@ -99,7 +99,7 @@ read_claim(struct store *db, struct claim_run *c, struct err *e)
     if (!store_queryf(
             db, &r, e,
             "SELECT " RULE_COLUMNS ", delay = 'adaptive', user_id, catch_up, catch_up_max, "
-                                   "max_run_lateness_s, max_executions, "
+            "max_run_lateness_s, max_executions, "
             "executions, run_overlap = 'skip', " EPOCH_OF(
                 "UTC_TIMESTAMP()") ", TIMESTAMPDIFF(SECOND, GREATEST(COALESCE("
                                    "next_run_at, updated_at), updated_at), "

@@ -71,7 +71,8 @@ single_steps(struct reaper *r, struct err *e)
     if (!mine) {
         return true;
     }
-    bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) && contacts_pass(r, e);
+    bool ok =
+        reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) && contacts_pass(r, e);
     if (ok && clock_mono_ms() >= r->next_progress) {
         int64_t began = clock_mono_ms();
         ok = progress_pass(r, e);

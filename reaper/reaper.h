@@ -1,6 +1,7 @@
 /* reaper.h -- what the reaper's rooms share.
  *
  * settle.c     results from Redis become rows, in batches; then Redis forgets them
+ * hold.c       what results say of sources, devices and recipients: stops and rests
  * reclaim.c    leases of dead workers end
  * reconcile.c  rows and Redis are compared both ways and repaired; devices' keys are checked
  * strays.c     jobs in Redis that have no business there

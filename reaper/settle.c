@@ -1,7 +1,8 @@
 /* settle.c -- results become rows.  Read from the results streams by the group `ledger`, applied to
  * locked rows in one transaction a batch, committed, and only then forgotten by Redis.  A reaper
  * that dies in between leaves results that any other applies again, without change. */
-#include "reaper/reaper.h"
+#include "reaper/settle.h"
+
 #include "shared/backoff.h"
 #include "shared/clock.h"
 #include "shared/fault.h"
@@ -13,16 +14,6 @@
 #include <string.h>
 
 enum { READ_A_PARTITION = 100, FORGET_ITEMS = 50, STUCK_MS = 10000, MAX_ATTEMPTS = 5 };
-
-struct entry {
-    struct queue_result r;
-    struct ledger_row row;
-    bool found;
-    struct settle_action a;
-    const struct queue_result *from; /* the result that made the action */
-    enum source_kind kind;
-    uint64_t source;
-};
 
 void
 sql_ids(struct sql *q, const uint64_t *ids, size_t n)
@@ -38,7 +29,7 @@ sql_ids(struct sql *q, const uint64_t *ids, size_t n)
 
 /* All partitions in one pipelined round trip; the caller frees *ret. */
 static size_t
-read_results(struct reaper *r, bool stuck, struct entry **ret)
+read_results(struct reaper *r, bool stuck, struct settle_entry **ret)
 {
     struct queue_result *all = xcalloc((size_t)r->n_parts * READ_A_PARTITION, sizeof *all);
     size_t *n = xcalloc(r->n_parts, sizeof *n), total = 0;
@@ -67,16 +58,10 @@ read_results(struct reaper *r, bool stuck, struct entry **ret)
 /* --- one transaction
  * ----------------------------------------------------------------------------------- */
 
-struct batch {
-    struct reaper *reaper;
-    struct entry *e;
-    size_t n;
-};
-
 static int
 by_row(const void *a, const void *b)
 {
-    const struct entry *x = a, *y = b;
+    const struct settle_entry *x = a, *y = b;
     if (x->r.row != y->r.row) {
         return x->r.row < y->r.row ? -1 : 1;
     }
@@ -91,7 +76,7 @@ by_row(const void *a, const void *b)
 /* A result without its row's number (its stream entry was lost with Redis' data) is found by its
  * job id. */
 static bool
-find_rows(struct store *db, struct batch *b, struct err *e)
+find_rows(struct store *db, struct settle_batch *b, struct err *e)
 {
     for (size_t i = 0; i < b->n; i++) {
         struct rows r;
@@ -112,7 +97,7 @@ find_rows(struct store *db, struct batch *b, struct err *e)
 }
 
 static bool
-lock_rows(struct store *db, struct batch *b, struct err *e)
+lock_rows(struct store *db, struct settle_batch *b, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
@@ -155,7 +140,7 @@ lock_rows(struct store *db, struct batch *b, struct err *e)
 
 /* What the sources of one kind say of attempts and unknown outcomes. */
 static bool
-read_policies_of(struct store *db, struct batch *b, enum source_kind kind, struct err *e)
+read_policies_of(struct store *db, struct settle_batch *b, enum source_kind kind, struct err *e)
 {
     struct sql q = {0};
     struct rows r;
@@ -191,7 +176,7 @@ read_policies_of(struct store *db, struct batch *b, enum source_kind kind, struc
 /* Read without locks, which a pause would wait for.  A direct message has no source that could say
  * anything: MAX_ATTEMPTS, and its unknown outcome is held. */
 static bool
-read_policies(struct store *db, struct batch *b, struct err *e)
+read_policies(struct store *db, struct settle_batch *b, struct err *e)
 {
     for (int k = 0; k < SOURCE_TABLES; k++) {
         if (!read_policies_of(db, b, (enum source_kind)k, e)) {
@@ -203,7 +188,7 @@ read_policies(struct store *db, struct batch *b, struct err *e)
 
 /* An attempt has one outcome: what calls it unknown is out of date once that has been written. */
 static bool
-was_applied(struct store *db, struct entry *x, struct err *e)
+was_applied(struct store *db, struct settle_entry *x, struct err *e)
 {
     struct rows r;
     if (!store_queryf(db, &r, e,
@@ -220,10 +205,10 @@ was_applied(struct store *db, struct entry *x, struct err *e)
 
 /* Decides for each result; several results of one row are applied one after another. */
 static bool
-decide(struct store *db, struct batch *b, struct err *e)
+decide(struct store *db, struct settle_batch *b, struct err *e)
 {
     for (size_t i = 0; i < b->n; i++) {
-        struct entry *x = &b->e[i];
+        struct settle_entry *x = &b->e[i];
         x->a = (struct settle_action){.change = false};
         if (!x->found) {
             log_warn("result_without_row", "job", LOG_S(x->r.id), "kind", LOG_S(x->r.kind));
@@ -240,6 +225,7 @@ decide(struct store *db, struct batch *b, struct err *e)
             return false;
         }
         x->a = settle_plan(&x->row, &x->r, &b->reaper->rules, random_u64());
+        x->fresh = x->a.change;
         x->from = &x->r;
         if (!x->a.change && i && b->e[i - 1].r.row == x->r.row) {
             x->a = b->e[i - 1].a; /* the last one of a row is written */
@@ -251,58 +237,58 @@ decide(struct store *db, struct batch *b, struct err *e)
 
 /* Only the last result of a row is written. */
 static bool
-is_written(const struct batch *b, size_t i, enum row_status status)
+is_written(const struct settle_batch *b, size_t i, enum row_status status)
 {
     return b->e[i].a.change && b->e[i].a.status == status &&
            (i + 1 == b->n || b->e[i + 1].r.row != b->e[i].r.row);
 }
 
-typedef void add_value(struct sql *q, const struct entry *x);
+typedef void add_value(struct sql *q, const struct settle_entry *x);
 
 static void
-value_attempt(struct sql *q, const struct entry *x)
+value_attempt(struct sql *q, const struct settle_entry *x)
 {
     sql_uint(q, x->a.attempt);
 }
 
 static void
-value_deferrals(struct sql *q, const struct entry *x)
+value_deferrals(struct sql *q, const struct settle_entry *x)
 {
     sql_uint(q, x->a.deferrals);
 }
 
 static void
-value_unknowns(struct sql *q, const struct entry *x)
+value_unknowns(struct sql *q, const struct settle_entry *x)
 {
     sql_uint(q, x->a.unknowns);
 }
 
 static void
-value_provider_id(struct sql *q, const struct entry *x)
+value_provider_id(struct sql *q, const struct settle_entry *x)
 {
     sql_str(q, x->from->provider_id[0] ? x->from->provider_id : NULL);
 }
 
 static void
-value_code(struct sql *q, const struct entry *x)
+value_code(struct sql *q, const struct settle_entry *x)
 {
     sql_str(q, x->from->code[0] ? x->from->code : x->from->kind);
 }
 
 static void
-value_text(struct sql *q, const struct entry *x)
+value_text(struct sql *q, const struct settle_entry *x)
 {
     sql_str(q, x->from->text[0] ? x->from->text : NULL);
 }
 
 static void
-value_age(struct sql *q, const struct entry *x)
+value_age(struct sql *q, const struct settle_entry *x)
 {
     sql_int(q, x->from->age_ms * 1000);
 }
 
 static void
-value_due(struct sql *q, const struct entry *x)
+value_due(struct sql *q, const struct settle_entry *x)
 {
     if (x->a.due_in_ms < 0) {
         sql_text(q, "scheduled_at"); /* its place in the device's order is kept */
@@ -313,7 +299,7 @@ value_due(struct sql *q, const struct entry *x)
 }
 
 static void
-value_decide(struct sql *q, const struct entry *x)
+value_decide(struct sql *q, const struct settle_entry *x)
 {
     if (x->a.decide_in_ms < 0) {
         sql_text(q, "NULL");
@@ -324,7 +310,7 @@ value_decide(struct sql *q, const struct entry *x)
 
 /* One value for all rows of a status, or a CASE by id where they differ. */
 static void
-add_column(struct sql *q, const struct batch *b, enum row_status status, add_value *value)
+add_column(struct sql *q, const struct settle_batch *b, enum row_status status, add_value *value)
 {
     struct sql one = {0}, first = {0};
     bool same = true;
@@ -355,7 +341,7 @@ add_column(struct sql *q, const struct batch *b, enum row_status status, add_val
 }
 
 static void
-add_assignments(struct sql *q, const struct batch *b, enum row_status status)
+add_assignments(struct sql *q, const struct settle_batch *b, enum row_status status)
 {
     sql_addf(q, "UPDATE broadcast_messages SET status = %s, attempt = ", row_status_name(status));
     add_column(q, b, status, value_attempt);
@@ -389,7 +375,7 @@ add_assignments(struct sql *q, const struct batch *b, enum row_status status)
 }
 
 static bool
-write_rows(struct store *db, const struct batch *b, enum row_status status, struct err *e)
+write_rows(struct store *db, const struct settle_batch *b, enum row_status status, struct err *e)
 {
     struct sql q = {0};
     uint64_t *ids = xcalloc(b->n, sizeof *ids);
@@ -413,7 +399,7 @@ write_rows(struct store *db, const struct batch *b, enum row_status status, stru
 }
 
 static bool
-write_events(struct store *db, const struct batch *b, struct err *e)
+write_events(struct store *db, const struct settle_batch *b, struct err *e)
 {
     struct sql q = {0};
     bool any = false;
@@ -443,7 +429,7 @@ settle_body(struct store *db, void *arg, struct err *e)
 {
     static const enum row_status written[] = {ROW_SENT, ROW_FAILED, ROW_PENDING, ROW_SKIPPED,
                                               ROW_UNKNOWN};
-    struct batch *b = arg;
+    struct settle_batch *b = arg;
     if (!find_rows(db, b, e) || !lock_rows(db, b, e) || !read_policies(db, b, e) ||
         !decide(db, b, e)) {
         return false;
@@ -453,7 +439,7 @@ settle_body(struct store *db, void *arg, struct err *e)
             return false;
         }
     }
-    if (!write_events(db, b, e)) {
+    if (!write_events(db, b, e) || !settle_holds(db, b, e)) {
         return false;
     }
     FAULT("settle.applied");
@@ -464,7 +450,7 @@ settle_body(struct store *db, void *arg, struct err *e)
  * ---------------------------------------------------------------------------------- */
 
 static void
-count(const struct batch *b)
+count(const struct settle_batch *b)
 {
     static const int metric_of[] = {[ROW_SENT] = M_SETTLED_SENT,
                                     [ROW_FAILED] = M_SETTLED_FAILED,
@@ -486,7 +472,7 @@ by_partition(const void *a, const void *b, void *arg)
 }
 
 static void
-forget(struct reaper *r, const struct batch *b)
+forget(struct reaper *r, const struct settle_batch *b)
 {
     struct queue_result *list = xcalloc(b->n, sizeof *list);
     for (size_t i = 0; i < b->n; i++) {
@@ -508,7 +494,7 @@ forget(struct reaper *r, const struct batch *b)
 
 /* One transaction; then Redis forgets. */
 static bool
-settle(struct reaper *r, struct batch *b, struct err *e)
+settle(struct reaper *r, struct settle_batch *b, struct err *e)
 {
     int64_t began = clock_mono_us();
     if (!store_transact(r->db, settle_body, b, e)) {
@@ -525,10 +511,10 @@ settle(struct reaper *r, struct batch *b, struct err *e)
 /* A batch that the database refuses is written one by one; what it refuses alone stays in the
  * stream, in sight, and in nobody's way. */
 static bool
-settle_apart(struct reaper *r, struct batch *b, struct err *e)
+settle_apart(struct reaper *r, struct settle_batch *b, struct err *e)
 {
     for (size_t i = 0; i < b->n; i++) {
-        struct batch one = {r, b->e + i, 1};
+        struct settle_batch one = {r, b->e + i, 1};
         *e = (struct err){0};
         if (settle(r, &one, e)) {
             continue;
@@ -546,11 +532,11 @@ settle_apart(struct reaper *r, struct batch *b, struct err *e)
 bool
 settle_pass(struct reaper *r, bool stuck, size_t *ret_n, struct err *e)
 {
-    struct entry *entries;
+    struct settle_entry *entries;
     size_t n = read_results(r, stuck, &entries), batch = (size_t)r->s->settle_batch;
     bool ok = true;
     for (size_t at = 0; ok && at < n;) {
-        struct batch b = {r, entries + at, n - at < batch ? n - at : batch};
+        struct settle_batch b = {r, entries + at, n - at < batch ? n - at : batch};
         ok = settle(r, &b, e) || (e->kind == ERR_REFUSED && settle_apart(r, &b, e));
         at += b.n;
     }

@@ -49,10 +49,13 @@ refused(const struct settle_action *a)
 }
 
 static void
-try_again(struct settle_action *a, uint32_t times, int64_t base_ms, int64_t cap_ms, uint64_t random)
+try_again(struct settle_action *a, const struct queue_result *r, uint32_t times, int64_t base_ms,
+          int64_t cap_ms, uint64_t random)
 {
     a->status = ROW_PENDING;
     a->due_in_ms = backoff_ms(times, base_ms, cap_ms, random);
+    int64_t wait_ms = r->wait_ms > r->rest_ms ? r->wait_ms : r->rest_ms;
+    a->due_in_ms = a->due_in_ms > wait_ms ? a->due_in_ms : wait_ms;
 }
 
 static void
@@ -132,19 +135,20 @@ settle_plan(const struct ledger_row *row, const struct queue_result *r,
     }
     if (is(r, "returned")) {
         a.status = ROW_PENDING;
+        a.due_in_ms = r->wait_ms > 0 ? r->wait_ms : -1;
     } else if (is(r, "skipped")) {
         a.status = a.unknowns > 0 ? ROW_UNKNOWN : ROW_SKIPPED;
     } else if (is(r, "deferred")) {
         /* Nothing was wrong with the message: it does not wait much longer than what held it up. */
         int64_t cap = rules->retry_cap_ms < DEFERRAL_CAP_MS ? rules->retry_cap_ms : DEFERRAL_CAP_MS;
-        try_again(&a, a.deferrals, rules->retry_base_ms, cap, random);
+        try_again(&a, r, a.deferrals, rules->retry_base_ms, cap, random);
         a.deferrals++;
     } else if (is(r, "retry")) {
         a.attempt++;
         if (a.attempt >= row->max_attempts) {
             a.status = refused(&a);
         } else {
-            try_again(&a, a.attempt - 1, rules->retry_base_ms, rules->retry_cap_ms, random);
+            try_again(&a, r, a.attempt - 1, rules->retry_base_ms, rules->retry_cap_ms, random);
         }
     } else {
         a.attempt++;

@@ -1,5 +1,6 @@
 #include "shared/device.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,11 @@ device_pace_read(const struct rows *r, unsigned first_column, struct device_pace
     if (from >= 0 && to >= 0) {
         (void)snprintf(ret->quiet, sizeof ret->quiet, "%d %d %s", (int)from, (int)to,
                        rows_str(r, c + 10));
+    }
+    copy_utf8(ret->sender, sizeof ret->sender, rows_str(r, c + 13));
+    if (*rows_str(r, c + 15)) {
+        (void)snprintf(ret->account, sizeof ret->account, "%" PRIu64 "/%s", rows_uint(r, c + 14),
+                       rows_str(r, c + 15));
     }
     const char *status = rows_str(r, c + 11), *reason = rows_str(r, c + 12);
     if (strcmp(status, "active") != 0) {

@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 /* In a payload: those of the first programs, and all. */
-enum { FIELDS_AT_FIRST = 15, FIELDS = 17 };
+enum { FIELDS_AT_FIRST = 15, FIELDS = 18 };
 
 static void
 pack_text(msgpack_packer *pk, struct job_text t)
@@ -50,6 +50,7 @@ job_encode(const struct job *j, struct buf *out)
     }
     pack_text(&pk, j->zone);
     pack_text(&pk, j->language);
+    (void)msgpack_pack_uint64(&pk, j->known);
 }
 
 /* The decoder walks the bytes itself: msgpack-c allocates what a header declares (4 GB for five
@@ -198,10 +199,20 @@ walk_fields(struct walk *w, struct job *j)
 
 /* What older programs did not know of. */
 static bool
+walk_bool(struct walk *w, bool *ret)
+{
+    uint64_t u;
+    bool ok = walk_uint(w, &u) && u <= 1;
+    *ret = ok && u;
+    return ok;
+}
+
+static bool
 walk_later(struct walk *w, uint64_t fields, struct job *j)
 {
     return (fields < FIELDS_AT_FIRST + 1 || walk_text(w, &j->zone)) &&
-           (fields < FIELDS_AT_FIRST + 2 || walk_text(w, &j->language));
+           (fields < FIELDS_AT_FIRST + 2 || walk_text(w, &j->language)) &&
+           (fields < FIELDS_AT_FIRST + 3 || walk_bool(w, &j->known));
 }
 
 bool

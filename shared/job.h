@@ -35,6 +35,7 @@ struct job {
     struct job_text vars[2 * JOB_VARS_MAX]; /* name, value, name, value, ... */
     size_t n_vars;                          /* pairs */
     struct job_text zone, language;         /* the device's; empty in an older program's payload */
+    bool known; /* the device has sent to the recipient before; false also where nobody looked */
 };
 
 /* Appends the payload to out. */

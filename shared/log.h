@@ -49,8 +49,8 @@ void log_event(enum log_level level, const char *event, ...) __attribute__((sent
         }                                                                                          \
     } while (0)
 
-/* Masks a phone number for logs: first two and last three characters of six and more stay ("60*******789").
- * Returns buf. */
+/* Masks a phone number for logs: first two and last three characters of six and more stay
+ * ("60*******789"). Returns buf. */
 const char *log_mask_phone(const char *phone, char *buf, unsigned long size);
 
 #endif

@@ -29,8 +29,11 @@ void
 key_device(const struct queue *q, struct redis_cmd *c, uint64_t device, enum device_key which)
 {
     unsigned p = queue_partition(q, device);
-    static const char *const suffix[] = {
-        [KEY_JOBS] = ":jobs", [KEY_DEVICE] = "", [KEY_IDS] = ":ids", [KEY_FEEDER] = ":feeder"};
+    static const char *const suffix[] = {[KEY_JOBS] = ":jobs",
+                                         [KEY_DEVICE] = "",
+                                         [KEY_IDS] = ":ids",
+                                         [KEY_FEEDER] = ":feeder",
+                                         [KEY_PAIRS] = ":pairs"};
     redis_cmd_key(c, "%s:{p%02u}:d:%" PRIu64 "%s", q->prefix, p, device, suffix[which]);
 }
 
@@ -592,6 +595,43 @@ add_pace(struct redis_cmd *c, const struct device_pace *pace)
     redis_cmd_int(c, pace->daily_cap);
     redis_cmd_str(c, pace->quiet);
     redis_cmd_str(c, pace->paused);
+    redis_cmd_str(c, pace->sender);
+    redis_cmd_str(c, pace->account);
+}
+
+const char *const stop_words[] = {[STOP_NOTHING] = "",
+                                  [STOP_SOURCE] = "source",
+                                  [STOP_DEVICE] = "device",
+                                  [STOP_ACCOUNT] = "account"};
+
+struct fan {
+    size_t left;
+    struct err first;
+    queue_done *done;
+    void *arg;
+};
+
+struct fan *
+fan_new(size_t n, queue_done *done, void *arg)
+{
+    struct fan *fan = xcalloc(1, sizeof *fan);
+    *fan = (struct fan){.left = n, .done = done, .arg = arg};
+    return fan;
+}
+
+void
+fan_answered(void *arg, const struct err *e)
+{
+    struct fan *fan = arg;
+    if (e && !fan->first.kind) {
+        fan->first = *e;
+    }
+    if (--fan->left == 0) {
+        if (fan->done) {
+            fan->done(fan->arg, fan->first.kind ? &fan->first : NULL);
+        }
+        free(fan);
+    }
 }
 
 void

@@ -69,7 +69,9 @@ struct device_pace {
     unsigned max_in_flight;
     int64_t gap_min_ms, gap_max_ms, batch_size, batch_pause_ms, hourly_cap, daily_cap;
     char quiet[96]; /* "1320 420 Asia/Kuala_Lumpur": minutes of the local day from, to; "" = none */
-    char paused[64]; /* "" = serving; otherwise who or why */
+    char paused[64];              /* "" = serving; otherwise who or why */
+    char sender[64], account[96]; /* what holds of an endpoint and of an account are named by;
+                                     account "user/name" or "" */
 };
 
 /* --- producer
@@ -116,7 +118,7 @@ struct queue_claimed { /* one job as claimed; texts are borrowed for the length 
     uint64_t row;
     const char *source;
     int64_t gap_min_ms, gap_max_ms, batch_size, batch_pause_ms;
-    const char *quiet;
+    const char *quiet, *account;
     int64_t version;
     const void *payload;
     size_t payload_len;
@@ -146,17 +148,37 @@ struct queue_permit {
     uint64_t row;
     char source[24];
     int64_t gap_ms, batch_size, batch_pause_ms;
+    char who[17]; /* the recipient, hashed: queue_who() */
+    bool known;   /* the device has sent to it before */
     enum permit_answer answer;
 };
+/* Names a recipient without telling the phone.  Returns out. */
+char *queue_who(const char *phone, size_t len, char out[17]);
 void queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit *items,
                   size_t n, queue_done *done, void *arg);
 
 enum finish_answer { FINISH_OK, FINISH_DUP, FINISH_LATE, FINISH_STALE };
+/* What an outcome says of other messages; words as in finish.lua. */
+enum hold_act {
+    HOLD_NOTHING, /* hold_ms > 0: this message alone comes again later */
+    HOLD_DEVICE,
+    HOLD_THROTTLE, /* the device, and its gaps grow */
+    HOLD_PAIR,
+    HOLD_NEW_CONTACTS,
+    HOLD_RECIPIENT
+};
+enum stop_what { STOP_NOTHING, STOP_SOURCE, STOP_DEVICE, STOP_ACCOUNT };
 struct queue_finish {
     struct queue_lease lease;
     uint64_t row;
-    const char *kind;                               /* sent failed retry deferred unknown */
-    int64_t hold_ms;                                /* the device rests so long, 0 = its own pace */
+    const char *kind; /* sent failed retry deferred returned unknown */
+    enum hold_act act;
+    int64_t hold_ms;
+    bool told; /* the provider named hold_ms; otherwise it grows with each failure */
+    enum stop_what stop;
+    int stop_after; /* so many of the source's messages refused with this code stop it, 0 = none */
+    char source[24], who[17];
+    bool known;
     const char *code, *text, *provider_id, *worker; /* borrowed until queue_finish has returned */
     int64_t send_ms;
     int64_t busy_ms; /* from the permit to the answer */
@@ -164,6 +186,14 @@ struct queue_finish {
 };
 void queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n,
                   queue_done *done, void *arg);
+
+/* Tells every partition of a hold on an endpoint ("e:<sender>") or an account ("a:<user>/<name>"),
+ * learned by a delivery of `device`; it doubles up to cap_ms unless it was told. */
+void queue_hold(struct queue *q, const char *field, uint64_t device, int64_t ms, int64_t cap_ms,
+                bool told, const char *code, queue_done *done, void *arg);
+/* The holds of a partition, "field until count code [device]" lines; the caller frees with
+ * buf_done. */
+void queue_holds(struct queue *q, unsigned p, struct buf *ret, queue_done *done, void *arg);
 
 struct queue_release {
     struct queue_lease lease;
@@ -218,6 +248,11 @@ struct queue_result {
     int64_t send_ms;
     int64_t age_ms; /* how long ago, by Redis' clock; 0 before the first beat */
     bool late;
+    int64_t wait_ms; /* the message comes again so much later, 0 = as the ledger has it */
+    int64_t new_ms;  /* the device may not begin conversations for so long */
+    int64_t rest_ms; /* nothing goes to the recipient for so long */
+    enum stop_what stop;
+    int stop_after;
 };
 /* Reads up to n results: fresh ones, or (stuck) those that another reader took over idle_ms ago and
  * did not finish.  *ret_n tells how many; a missing group is created. */

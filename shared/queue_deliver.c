@@ -2,8 +2,11 @@
 #include "shared/queue_private.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <xxhash.h>
 
 /* --- claim
  * --------------------------------------------------------------------------------------------- */
@@ -32,6 +35,7 @@ read_claimed(const struct redis_value *v, struct queue_claimed *job)
     job->version = redis_int(redis_at(v, 11));
     job->payload = redis_str(redis_at(v, 12));
     job->payload_len = redis_len(redis_at(v, 12));
+    job->account = redis_str(redis_at(v, 13));
 }
 
 static bool
@@ -86,6 +90,7 @@ queue_claim(struct queue *q, unsigned p, const char *owner, int64_t lease_ms, si
     key_partition(q, &c, p, "leases");
     key_partition(q, &c, p, "results");
     key_partition(q, &c, p, "stopped");
+    key_partition(q, &c, p, "holds");
     for (size_t i = 0; i < n; i++) {
         key_device(q, &c, devices[i], KEY_JOBS);
         key_device(q, &c, devices[i], KEY_DEVICE);
@@ -156,8 +161,10 @@ queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit 
     key_partition(q, &c, p, "leases");
     key_partition(q, &c, p, "results");
     key_partition(q, &c, p, "stopped");
+    key_partition(q, &c, p, "holds");
     for (size_t i = 0; i < n; i++) {
         delivery_keys(q, &c, &items[i].lease);
+        key_device(q, &c, items[i].lease.device, KEY_PAIRS);
     }
     verb_args(q, &c, p);
     redis_cmd_int(&c, lease_ms);
@@ -168,6 +175,8 @@ queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit 
         redis_cmd_int(&c, items[i].gap_ms);
         redis_cmd_int(&c, items[i].batch_size);
         redis_cmd_int(&c, items[i].batch_pause_ms);
+        redis_cmd_str(&c, items[i].who);
+        redis_cmd_int(&c, items[i].known);
     }
     struct call call = call_make(q, p, items, n, parse_permit, done, arg);
     call_send(&call, &c, true);
@@ -195,14 +204,20 @@ void
 queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n, queue_done *done,
              void *arg)
 {
+    static const char *const acts[] = {
+        [HOLD_NOTHING] = "",  [HOLD_DEVICE] = "device",    [HOLD_THROTTLE] = "throttle",
+        [HOLD_PAIR] = "pair", [HOLD_NEW_CONTACTS] = "new", [HOLD_RECIPIENT] = "recipient"};
     struct redis_cmd c = {.script = -1};
     verb_begin(q, &c, "finish", p);
     key_partition(q, &c, p, "ready");
     key_partition(q, &c, p, "leases");
     key_partition(q, &c, p, "results");
     key_partition(q, &c, p, "hungry");
+    key_partition(q, &c, p, "stopped");
+    key_partition(q, &c, p, "holds");
     for (size_t i = 0; i < n; i++) {
         delivery_keys(q, &c, &items[i].lease);
+        key_device(q, &c, items[i].lease.device, KEY_PAIRS);
     }
     verb_args(q, &c, p);
     for (size_t i = 0; i < n; i++) {
@@ -216,9 +231,44 @@ queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n, 
         redis_cmd_str(&c, items[i].worker);
         redis_cmd_int(&c, items[i].send_ms);
         redis_cmd_int(&c, items[i].busy_ms);
+        redis_cmd_str(&c, acts[items[i].act]);
+        redis_cmd_int(&c, items[i].told);
+        redis_cmd_str(&c, items[i].who);
+        redis_cmd_int(&c, items[i].known);
+        redis_cmd_str(&c, stop_words[items[i].stop]);
+        redis_cmd_int(&c, items[i].stop_after);
+        redis_cmd_str(&c, items[i].source);
     }
     struct call call = call_make(q, p, items, n, parse_finish, done, arg);
     call_send(&call, &c, true);
+}
+
+void
+queue_hold(struct queue *q, const char *field, uint64_t device, int64_t ms, int64_t cap_ms,
+           bool told, const char *code, queue_done *done, void *arg)
+{
+    struct fan *fan = fan_new(q->n_partitions, done, arg);
+    for (unsigned p = 0; p < q->n_partitions; p++) {
+        struct redis_cmd c = {.script = -1};
+        verb_begin(q, &c, "hold", p);
+        key_partition(q, &c, p, "holds");
+        verb_args(q, &c, p);
+        redis_cmd_str(&c, field);
+        redis_cmd_int(&c, ms);
+        redis_cmd_int(&c, cap_ms);
+        redis_cmd_int(&c, told);
+        redis_cmd_str(&c, code);
+        redis_cmd_int(&c, (int64_t)device);
+        struct call call = call_make(q, p, NULL, 0, parse_nothing, fan_answered, fan);
+        call_send(&call, &c, true);
+    }
+}
+
+char *
+queue_who(const char *phone, size_t len, char out[17])
+{
+    (void)snprintf(out, 17, "%016" PRIx64, (uint64_t)XXH64(phone, len, 0));
+    return out;
 }
 
 static bool

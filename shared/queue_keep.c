@@ -7,6 +7,7 @@
 #include "shared/script.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,43 @@ clean_utf8(char *text)
     }
 }
 
+#define AT(field) offsetof(struct queue_result, field), sizeof((struct queue_result *)0)->field
+
+static void
+read_result_field(struct queue_result *r, const char *name, const char *value)
+{
+    static const struct {
+        const char *name;
+        size_t at, size;
+    } texts[] = {{"kind", AT(kind)}, {"id", AT(id)},           {"code", AT(code)},
+                 {"text", AT(text)}, {"pid", AT(provider_id)}, {"by", AT(by)}},
+      numbers[] = {{"row", AT(row)},     {"dev", AT(device)},   {"tok", AT(token)},
+                   {"ms", AT(send_ms)},  {"wait", AT(wait_ms)}, {"new", AT(new_ms)},
+                   {"rest", AT(rest_ms)}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(name, texts[i].name) == 0) {
+            copy_text((char *)r + texts[i].at, texts[i].size, value);
+        }
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (strcmp(name, numbers[i].name) == 0) {
+            uint64_t n = str_u64(value);
+            memcpy((char *)r + numbers[i].at, &n, sizeof n);
+        }
+    }
+    if (strcmp(name, "gen") == 0) {
+        r->gen = (uint32_t)str_u64(value);
+    } else if (strcmp(name, "late") == 0) {
+        r->late = *value == '1';
+    } else if (strcmp(name, "alike") == 0) {
+        r->stop_after = (int)str_u64(value);
+    } else if (strcmp(name, "stop") == 0) {
+        for (int w = STOP_SOURCE; w <= STOP_ACCOUNT; w++) {
+            r->stop = strcmp(value, stop_words[w]) == 0 ? (enum stop_what)w : r->stop;
+        }
+    }
+}
+
 static void
 read_result(const struct queue *q, const struct redis_value *entry, struct queue_result *r)
 {
@@ -91,32 +129,7 @@ read_result(const struct queue *q, const struct redis_value *entry, struct queue
     int64_t age = q->ahead_ms ? q->ahead_ms + clock_mono_ms() - (int64_t)str_u64(r->entry) : 0;
     r->age_ms = age > 0 ? age : 0;
     for (size_t i = 0; i + 1 < redis_len(f); i += 2) {
-        const char *k = redis_str(redis_at(f, i)), *s = redis_str(redis_at(f, i + 1));
-        if (strcmp(k, "kind") == 0) {
-            copy_text(r->kind, sizeof r->kind, s);
-        } else if (strcmp(k, "id") == 0) {
-            copy_text(r->id, sizeof r->id, s);
-        } else if (strcmp(k, "row") == 0) {
-            r->row = str_u64(s);
-        } else if (strcmp(k, "dev") == 0) {
-            r->device = str_u64(s);
-        } else if (strcmp(k, "gen") == 0) {
-            r->gen = (uint32_t)str_u64(s);
-        } else if (strcmp(k, "tok") == 0) {
-            r->token = str_u64(s);
-        } else if (strcmp(k, "code") == 0) {
-            copy_text(r->code, sizeof r->code, s);
-        } else if (strcmp(k, "text") == 0) {
-            copy_text(r->text, sizeof r->text, s);
-        } else if (strcmp(k, "pid") == 0) {
-            copy_text(r->provider_id, sizeof r->provider_id, s);
-        } else if (strcmp(k, "by") == 0) {
-            copy_text(r->by, sizeof r->by, s);
-        } else if (strcmp(k, "ms") == 0) {
-            r->send_ms = (int64_t)str_u64(s);
-        } else if (strcmp(k, "late") == 0) {
-            r->late = *s == '1';
-        }
+        read_result_field(r, redis_str(redis_at(f, i)), redis_str(redis_at(f, i + 1)));
     }
     for (char *c = r->code; *c; c++) {
         *c = (*c & 0x80) || *c < ' ' ? '?' : *c; /* a code is ASCII, whatever the provider said */
@@ -393,37 +406,13 @@ queue_steer_source_in(struct queue *q, unsigned p, const char *source, const cha
     call_send(&call, &c, true);
 }
 
-/* One answer for a call to every partition. */
-struct fan {
-    size_t left;
-    struct err first;
-    queue_done *done;
-    void *arg;
-};
-
-static void
-on_fan(void *arg, const struct err *e)
-{
-    struct fan *fan = arg;
-    if (e && !fan->first.kind) {
-        fan->first = *e;
-    }
-    if (--fan->left == 0) {
-        if (fan->done) {
-            fan->done(fan->arg, fan->first.kind ? &fan->first : NULL);
-        }
-        free(fan);
-    }
-}
-
 void
 queue_steer_source(struct queue *q, const char *source, const char *state, queue_done *done,
                    void *arg)
 {
-    struct fan *fan = xcalloc(1, sizeof *fan);
-    *fan = (struct fan){.left = q->n_partitions, .done = done, .arg = arg};
+    struct fan *fan = fan_new(q->n_partitions, done, arg);
     for (unsigned p = 0; p < q->n_partitions; p++) {
-        queue_steer_source_in(q, p, source, state, on_fan, fan);
+        queue_steer_source_in(q, p, source, state, fan_answered, fan);
     }
 }
 
@@ -437,6 +426,7 @@ queue_steer_device(struct queue *q, uint64_t device, const struct device_pace *p
     key_partition(q, &c, p, "ready");
     key_device(q, &c, device, KEY_JOBS);
     key_device(q, &c, device, KEY_DEVICE);
+    key_partition(q, &c, p, "holds");
     verb_args(q, &c, p);
     redis_cmd_str(&c, "device");
     redis_cmd_int(&c, (int64_t)device);
@@ -504,6 +494,16 @@ queue_device_info(struct queue *q, uint64_t device, struct buf *ret, queue_done 
     call_send(&call, &c, false);
 }
 
+void
+queue_holds(struct queue *q, unsigned p, struct buf *ret, queue_done *done, void *arg)
+{
+    struct redis_cmd c = {.script = -1};
+    redis_cmd_plain(&c, "HGETALL");
+    key_partition(q, &c, p, "holds");
+    struct call call = call_make(q, p, ret, 0, parse_info, done, arg);
+    call_send(&call, &c, false);
+}
+
 static void
 count_call(struct queue *q, unsigned p, const char *command, const char *what, int64_t *ret,
            queue_done *done, void *arg)
@@ -519,10 +519,9 @@ count_call(struct queue *q, unsigned p, const char *command, const char *what, i
 void
 queue_depths(struct queue *q, unsigned p, struct queue_depths *ret, queue_done *done, void *arg)
 {
-    struct fan *fan = xcalloc(1, sizeof *fan);
-    *fan = (struct fan){.left = 4, .done = done, .arg = arg};
-    count_call(q, p, "ZCARD", "ready", &ret->ready, on_fan, fan);
-    count_call(q, p, "ZCARD", "leases", &ret->leases, on_fan, fan);
-    count_call(q, p, "XLEN", "results", &ret->results, on_fan, fan);
-    count_call(q, p, "SCARD", "devices", &ret->devices, on_fan, fan);
+    struct fan *fan = fan_new(4, done, arg);
+    count_call(q, p, "ZCARD", "ready", &ret->ready, fan_answered, fan);
+    count_call(q, p, "ZCARD", "leases", &ret->leases, fan_answered, fan);
+    count_call(q, p, "XLEN", "results", &ret->results, fan_answered, fan);
+    count_call(q, p, "SCARD", "devices", &ret->devices, fan_answered, fan);
 }

@@ -52,7 +52,7 @@ struct call {
 };
 
 /* Key names: the only place where they are made. */
-enum device_key { KEY_JOBS, KEY_DEVICE, KEY_IDS, KEY_FEEDER };
+enum device_key { KEY_JOBS, KEY_DEVICE, KEY_IDS, KEY_FEEDER, KEY_PAIRS };
 void key_partition(const struct queue *q, struct redis_cmd *c, unsigned p, const char *what);
 void key_device(const struct queue *q, struct redis_cmd *c, uint64_t device, enum device_key which);
 
@@ -68,6 +68,12 @@ struct call call_make(struct queue *q, unsigned p, void *items, size_t n,
 void call_send(const struct call *template_call, struct redis_cmd *c, bool needs_incarnation);
 bool parse_nothing(struct call *c, const struct redis_value *v);
 
+/* One answer for n calls: done gets the first error, if there was one. */
+struct fan;
+struct fan *fan_new(size_t n, queue_done *done, void *arg);
+void fan_answered(void *fan, const struct err *e);
+
+extern const char *const stop_words[]; /* by enum stop_what */
 void add_pace(struct redis_cmd *c, const struct device_pace *pace);
 void add_lease(struct redis_cmd *c, const struct queue_lease *l);
 /* "17/c42-..." -> device and id. */

@@ -112,6 +112,7 @@ void
 deliver_count(const char *kind)
 {
     static const char *const kinds[] = {"sent", "failed", "retry", "deferred", "unknown"};
+    kind = strcmp(kind, "returned") == 0 ? "deferred" : kind;
     for (int i = 0; i < 5; i++) {
         if (strcmp(kind, kinds[i]) == 0) {
             metric_add(&worker_metrics[M_SENT + i], 1);
@@ -119,17 +120,36 @@ deliver_count(const char *kind)
     }
 }
 
+/* What an account or an endpoint answered holds for all of its devices.  A worker that dies here
+ * has held its own device at most: another of them asks and is answered the same. */
+static void
+hold_wide(struct delivery *d)
+{
+    const struct verdict *v = &d->verdict;
+    char field[sizeof d->account + 2];
+    bool account = d->outcome.scope == SCOPE_ACCOUNT;
+    if (v->wide_ms <= 0 || (account && !*d->account)) {
+        return;
+    }
+    (void)snprintf(field, sizeof field, account ? "a:%s" : "e:%s",
+                   account ? d->account : d->sender->name);
+    log_warn("held", "what", LOG_S(field), "ms", LOG_I(v->wide_ms), "code", LOG_S(d->outcome.code),
+             "text", LOG_S(d->outcome.text));
+    queue_hold(d->part->w->q, field, d->lease.device, v->wide_ms, v->wide_cap_ms, v->told,
+               d->outcome.code, NULL, NULL);
+}
+
 static void
 on_outcome(void *arg, const struct outcome *o)
 {
     struct delivery *d = arg;
     struct worker *w = d->part->w;
-    struct verdict v = pace_verdict(o);
+    struct verdict v = pace_verdict(o, d->source[0] != 'd');
     FAULT("worker.answered");
     d->outcome = *o;
+    d->verdict = v;
     d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;
     d->kind = v.kind;
-    d->hold_ms = v.hold_ms;
     journal_outcome(w->journal, d->record,
                     o->class == OUTCOME_SENT      ? JOURNAL_SENT
                     : o->class == OUTCOME_UNKNOWN ? JOURNAL_UNKNOWN
@@ -141,6 +161,7 @@ on_outcome(void *arg, const struct outcome *o)
                  LOG_S(v.kind), "code", LOG_S(o->code), "text", LOG_S(o->text), "hold_ms",
                  LOG_I(v.hold_ms));
     }
+    hold_wide(d);
     step(d, &d->part->live, EVENT_OUTCOME);
 }
 
@@ -244,6 +265,8 @@ flush_permits(struct part *part)
         item->gap_ms = d->gap_ms;
         item->batch_size = d->batch_size;
         item->batch_pause_ms = d->batch_pause_ms;
+        item->known = d->job.known;
+        memcpy(item->who, d->who, sizeof item->who);
         d->asked_ms = now;
         d->leased_ms = now;
     }
@@ -266,10 +289,11 @@ on_finish(void *arg, const struct err *e)
             /* The device's slot was moved at the permit: it is asked for again when that has come.
              */
             int64_t left = d->gap_ms + d->busy_ms - (now - d->asked_ms);
-            if (d->hold_ms <= 0 && left <= 0) {
+            int64_t hold_ms = d->verdict.act == HOLD_DEVICE ? d->verdict.hold_ms : 0;
+            if (hold_ms <= 0 && left <= 0) {
                 claim_device(b->part, d->lease.device);
             } else {
-                claim_soon(b->part, left > d->hold_ms ? left : d->hold_ms);
+                claim_soon(b->part, left > hold_ms ? left : hold_ms);
             }
             metric_add(&worker_metrics[M_LATE], b->items.finish[i].answer == FINISH_LATE);
             metric_add(&worker_metrics[M_STALE], b->items.finish[i].answer == FINISH_STALE);
@@ -286,11 +310,17 @@ flush_finishes(struct part *part)
     struct batch *b = take_batch(part, &part->finishes);
     for (size_t i = 0; i < b->n; i++) {
         struct delivery *d = b->d[i];
-        b->items.finish[i] = (struct queue_finish){
+        struct queue_finish *item = &b->items.finish[i];
+        *item = (struct queue_finish){
             .lease = d->lease,
             .row = d->row,
             .kind = d->kind,
-            .hold_ms = d->hold_ms,
+            .act = d->verdict.act,
+            .hold_ms = d->verdict.hold_ms,
+            .told = d->verdict.told,
+            .stop = d->verdict.stop,
+            .stop_after = d->outcome.stop_after,
+            .known = d->job.known,
             .code = d->outcome.code,
             .text = d->outcome.text,
             .provider_id = d->outcome.provider_id,
@@ -298,6 +328,8 @@ flush_finishes(struct part *part)
             .send_ms = d->outcome.send_ms,
             .busy_ms = d->busy_ms,
         };
+        (void)snprintf(item->source, sizeof item->source, "%s", d->source);
+        memcpy(item->who, d->who, sizeof item->who);
     }
     queue_finish(w->q, part->p, b->items.finish, b->n, on_finish, b);
 }

@@ -6,12 +6,7 @@
 
 #include <xxhash.h>
 
-enum {
-    HOLD_DEVICE_MS = 30000,
-    HOLD_REFUSED_MS = 300000,
-    HOLD_ENDPOINT_MS = 5000,
-    HOLD_MAX_MS = 86400000
-};
+enum { HOLD_MAX_MS = 86400000 };
 
 int64_t
 pace_gap_ms(const char *job_id, int64_t min_ms, int64_t max_ms)
@@ -92,41 +87,100 @@ pace_quiet_left_ms(const struct quiet *q, const struct tz *tz, int64_t now_ms)
     return after_s * 1000 - now_ms + left_by_the_clock(q, tz, after_s * 1000);
 }
 
-static int64_t
-hold(const struct outcome *o, int64_t otherwise_ms)
+/* How long each scope waits when the provider names no time, and how far that may grow. */
+static const struct {
+    enum hold_act act;
+    int64_t retry_ms, refused_ms; /* refused for now, refused for good */
+    int64_t wide_cap_ms;          /* > 0: all devices of the account or the endpoint wait, too */
+} scopes[] = {
+    [SCOPE_MESSAGE] = {HOLD_NOTHING, 0, 0, 0},
+    [SCOPE_RECIPIENT] = {HOLD_RECIPIENT, 0, 0, 0},
+    [SCOPE_PAIR] = {HOLD_PAIR, 1000, 1000, 0},
+    [SCOPE_DEVICE] = {HOLD_DEVICE, 30000, 300000, 0},
+    [SCOPE_NEW_CONTACTS] = {HOLD_NEW_CONTACTS, 1800000, 1800000, 0},
+    [SCOPE_TEMPLATE] = {HOLD_NOTHING, 60000, 60000, 0},
+    [SCOPE_ACCOUNT] = {HOLD_DEVICE, 60000, 300000, 3600000},
+    [SCOPE_ENDPOINT] = {HOLD_DEVICE, 5000, 30000, 300000},
+};
+
+static struct verdict
+held(const struct outcome *o, bool refused)
 {
-    int64_t ms = o->retry_after_ms > 0 ? o->retry_after_ms : otherwise_ms;
-    return ms > HOLD_MAX_MS ? HOLD_MAX_MS : ms;
+    int64_t ms = refused ? scopes[o->scope].refused_ms : scopes[o->scope].retry_ms;
+    struct verdict v = {.kind = "deferred", .act = scopes[o->scope].act};
+    v.told = o->retry_after_ms > 0;
+    v.hold_ms = v.told ? o->retry_after_ms : ms;
+    v.hold_ms = v.hold_ms > HOLD_MAX_MS ? HOLD_MAX_MS : v.hold_ms;
+    if (scopes[o->scope].wide_cap_ms) {
+        v.wide_ms = v.hold_ms;
+        v.wide_cap_ms = scopes[o->scope].wide_cap_ms;
+    }
+    if (o->stop && (o->scope == SCOPE_DEVICE || o->scope == SCOPE_ACCOUNT)) {
+        v.stop = o->scope == SCOPE_DEVICE ? STOP_DEVICE : STOP_ACCOUNT;
+    }
+    return v;
+}
+
+/* All of the source would be refused: this message waits with the others until a person has mended
+ * it.  A direct message has nobody who could resume it. */
+static struct verdict
+of_template(const struct outcome *o, bool has_source, bool refused)
+{
+    if (refused && !has_source) {
+        return (struct verdict){.kind = "failed"};
+    }
+    if (!o->stop) {
+        return held(o, refused);
+    }
+    return (struct verdict){.kind = "returned", .stop = has_source ? STOP_SOURCE : STOP_NOTHING};
 }
 
 static bool
-concerns_device(enum outcome_scope s)
+is_about_message(enum outcome_scope s)
 {
-    return s == SCOPE_DEVICE || s == SCOPE_ACCOUNT || s == SCOPE_ENDPOINT;
+    return s == SCOPE_MESSAGE || s == SCOPE_RECIPIENT;
 }
 
 struct verdict
-pace_verdict(const struct outcome *o)
+pace_verdict(const struct outcome *o, bool has_source)
 {
+    bool refused = o->class == OUTCOME_REJECTED;
     switch (o->class) {
     case OUTCOME_SENT:
-        return (struct verdict){"sent", 0};
-    case OUTCOME_UNKNOWN:
-        return (struct verdict){"unknown", 0};
-    case OUTCOME_NOT_SENT:
-        return (struct verdict){"deferred", hold(o, HOLD_ENDPOINT_MS)};
-    case OUTCOME_REJECTED:
-        /* The account is refused, not the message: it waits until the device works again. */
-        if (concerns_device(o->scope)) {
-            return (struct verdict){"deferred", hold(o, HOLD_REFUSED_MS)};
-        }
-        return (struct verdict){"failed", 0};
-    case OUTCOME_RETRY:
-        /* Throttling is a deferral, never a failed attempt. */
-        if (concerns_device(o->scope)) {
-            return (struct verdict){"deferred", hold(o, HOLD_DEVICE_MS)};
-        }
-        return (struct verdict){o->scope == SCOPE_PAIR ? "deferred" : "retry", 0};
+        return (struct verdict){.kind = "sent"};
+    case OUTCOME_UNKNOWN: {
+        /* Held from the third on: whoever answers nothing may be sending, or not. */
+        struct verdict v = held(o, false);
+        return is_about_message(o->scope)
+                   ? (struct verdict){.kind = "unknown"}
+                   : (struct verdict){.kind = "unknown", .act = HOLD_DEVICE, .hold_ms = v.hold_ms};
     }
-    return (struct verdict){"unknown", 0};
+    case OUTCOME_NOT_SENT: {
+        /* That one host cannot reach it says nothing of the fleet's way there. */
+        struct verdict v = held(o, false);
+        v.wide_ms = v.wide_cap_ms = 0;
+        if (o->scope != SCOPE_MESSAGE && v.act != HOLD_PAIR) {
+            v.act = HOLD_DEVICE;
+        }
+        return v;
+    }
+    case OUTCOME_REJECTED:
+    case OUTCOME_RETRY:
+        if (o->scope == SCOPE_TEMPLATE) {
+            return of_template(o, has_source, refused);
+        }
+        if (is_about_message(o->scope)) {
+            struct verdict v = held(o, refused);
+            v.kind = refused ? "failed" : "retry";
+            v.act = v.hold_ms ? v.act : HOLD_NOTHING;
+            return v;
+        }
+        /* Throttling is a deferral, never a failed attempt. */
+        struct verdict v = held(o, refused);
+        if (o->scope == SCOPE_DEVICE && !refused) {
+            v.act = HOLD_THROTTLE;
+        }
+        return v;
+    }
+    return (struct verdict){.kind = "unknown"};
 }

@@ -3,6 +3,7 @@
 #ifndef WORKER_PACE_H
 #define WORKER_PACE_H
 
+#include "shared/queue.h"
 #include "worker/sender.h"
 
 #include <stdbool.h>
@@ -26,11 +27,17 @@ bool pace_quiet_parse(const char *text, struct quiet *ret);
  * is left out or doubled when the clocks are changed.  tz may be NULL (UTC). */
 int64_t pace_quiet_left_ms(const struct quiet *q, const struct tz *tz, int64_t now_ms);
 
-/* What an outcome means for the row and for the device. */
+/* What an outcome means for the row, and for whatever it is about. */
 struct verdict {
-    const char *kind; /* sent failed retry deferred unknown: as in finish.lua */
-    int64_t hold_ms;  /* the device serves nothing for so long; 0 = its own pace */
+    const char *kind; /* sent failed retry deferred returned unknown: as in finish.lua */
+    enum hold_act act;
+    int64_t hold_ms; /* how long that waits; 0 = its own pace */
+    bool told;       /* the provider named it; otherwise it grows with each failure */
+    enum stop_what stop;
+    /* The whole account's or endpoint's devices wait, in all partitions; 0 = no. */
+    int64_t wide_ms, wide_cap_ms;
 };
-struct verdict pace_verdict(const struct outcome *o);
+/* has_source: the message belongs to something that can be paused; a direct one does not. */
+struct verdict pace_verdict(const struct outcome *o, bool has_source);
 
 #endif

@@ -158,6 +158,7 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
     d->claimed_us = clock_mono_us();
     d->leased_ms = d->claimed_us / 1000;
     (void)snprintf(d->source, sizeof d->source, "%s", c->source);
+    (void)snprintf(d->account, sizeof d->account, "%s", c->account);
     deliver_add(d);
     /* The payload, and behind it every text again with a NUL: at most as many bytes, plus one for
      * each. */
@@ -191,6 +192,7 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
         return;
     }
     set_pace(d, c);
+    (void)queue_who(d->job.recipient.s, d->job.recipient.len, d->who);
     d->message.job_id = d->lease.id;
     d->message.attempt = (int)d->job.attempt;
     d->message.device_id = d->lease.device;

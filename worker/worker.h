@@ -13,6 +13,7 @@
 #include "shared/queue.h"
 #include "worker/deliver_plan.h"
 #include "worker/journal.h"
+#include "worker/pace.h"
 #include "worker/sender.h"
 
 #include <ev.h>
@@ -41,8 +42,10 @@ struct delivery {
     struct message message;
     int64_t claimed_us, asked_ms, leased_ms; /* monotonic */
     int64_t busy_ms;                         /* from the permit to the answer */
-    int64_t hold_ms;
+    int64_t hold_ms;                         /* of a release */
     const char *hold_why;
+    struct verdict verdict;
+    char who[17], account[96]; /* the recipient, hashed; the device's account, or "" */
     size_t record;
     bool has_record;
     struct outcome outcome;

@@ -279,19 +279,30 @@ rig_send(struct rig *r, uint64_t device, const char *id)
 }
 
 enum finish_answer
-rig_finish_hold(struct rig *r, const struct queue_permit *job, const char *kind, int64_t hold_ms)
+rig_finish_as(struct rig *r, const struct queue_permit *job, struct queue_finish x)
 {
-    struct queue_finish x = {.lease = job->lease,
-                             .row = job->row,
-                             .kind = kind,
-                             .hold_ms = hold_ms,
-                             .code = "code",
-                             .text = "some text",
-                             .provider_id = "pid-7",
-                             .worker = "w1",
-                             .send_ms = 12};
+    x.lease = job->lease;
+    x.row = job->row;
+    x.code = x.code ? x.code : "code";
+    x.text = "some text";
+    x.provider_id = "pid-7";
+    x.worker = "w1";
+    x.send_ms = 12;
+    x.known = job->known;
+    memcpy(x.who, job->who, sizeof x.who);
+    memcpy(x.source, job->source, sizeof x.source);
     CHECK_RUN(ERR_NONE, r, finish, queue_partition(r->q, job->lease.device), &x, 1);
     return x.answer;
+}
+
+enum finish_answer
+rig_finish_hold(struct rig *r, const struct queue_permit *job, const char *kind, int64_t hold_ms)
+{
+    return rig_finish_as(r, job,
+                         (struct queue_finish){.kind = kind,
+                                               .act = hold_ms ? HOLD_DEVICE : HOLD_NOTHING,
+                                               .hold_ms = hold_ms,
+                                               .told = true});
 }
 
 enum finish_answer

@@ -77,6 +77,10 @@ enum permit_answer rig_permit(struct rig *r, struct queue_permit *job);
 /* rig_take() and permit, which must say go. */
 struct queue_permit rig_send(struct rig *r, uint64_t device, const char *id);
 enum finish_answer rig_finish(struct rig *r, const struct queue_permit *job, const char *kind);
+/* x says kind, hold, stop and code; the rest is the job's. */
+enum finish_answer rig_finish_as(struct rig *r, const struct queue_permit *job,
+                                 struct queue_finish x);
+/* The device rests for hold_ms, as it was told. */
 enum finish_answer rig_finish_hold(struct rig *r, const struct queue_permit *job, const char *kind,
                                    int64_t hold_ms);
 bool rig_release(struct rig *r, const struct queue_permit *job, int64_t later_ms);

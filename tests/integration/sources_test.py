@@ -393,7 +393,7 @@ def audits_know_every_source():
                 ("INSERT INTO sequence_requests (sequence_id, lead_id, created_at) VALUES (1, 1, UTC_TIMESTAMP(3) - INTERVAL 1 HOUR)", "not-enrolled"),
                 ("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR WHERE id = 1", "not-counted"),
                 ("UPDATE recurring_messages SET status = 'active', next_run_at = UTC_TIMESTAMP(3) - INTERVAL 1 HOUR", "not-run"),
-                ("UPDATE recurring_messages SET status = 'paused', status_reason = 'cron: six fields', steered = 'paused'", "refused-rule"),
+                ("UPDATE recurring_messages SET status = 'paused', status_reason = 'cron: six fields', steered = 'paused'", "stopped"),
                 ("UPDATE recurring_message_logs SET status = 'expanding', started_at = started_at - INTERVAL 1 HOUR WHERE id = 1", "not-expanded"),
                 ("UPDATE sequences SET steered = 'paused', updated_at = updated_at - INTERVAL 1 HOUR", "unsteered")):
             true(kind not in audit("stuck")[0], f"{kind} before it was there")

@@ -355,98 +355,114 @@ TEST(a_night_is_as_long_as_the_clocks_make_it)
 
 /* --- verdicts --------------------------------------------------------------------------------- */
 
-/* How long the device rests: not at all, or as asked and else for some time of its own. */
-enum rest { NONE, ASKED };
-
+/* One line an outcome: what becomes of the row, what waits, how long at first, and how far the
+ * whole account or endpoint goes with it. */
 static const struct expected {
     enum outcome_class class;
-    struct {
-        const char *kind;
-        enum rest rest;
-    } by_scope[SCOPE_ENDPOINT + 1]; /* message, recipient, pair, device, account, endpoint */
+    enum outcome_scope scope;
+    const char *kind;
+    enum hold_act act;
+    int64_t hold_ms, wide_cap_ms;
 } expected[] = {
-    {OUTCOME_SENT,
-     {{"sent", NONE},
-      {"sent", NONE},
-      {"sent", NONE},
-      {"sent", NONE},
-      {"sent", NONE},
-      {"sent", NONE}}},
-    {OUTCOME_REJECTED,
-     {{"failed", NONE},
-      {"failed", NONE},
-      {"failed", NONE},
-      {"deferred", ASKED},
-      {"deferred", ASKED},
-      {"deferred", ASKED}}},
-    {OUTCOME_RETRY,
-     {{"retry", NONE},
-      {"retry", NONE},
-      {"deferred", NONE},
-      {"deferred", ASKED},
-      {"deferred", ASKED},
-      {"deferred", ASKED}}},
-    {OUTCOME_UNKNOWN,
-     {{"unknown", NONE},
-      {"unknown", NONE},
-      {"unknown", NONE},
-      {"unknown", NONE},
-      {"unknown", NONE},
-      {"unknown", NONE}}},
-    {OUTCOME_NOT_SENT,
-     {{"deferred", ASKED},
-      {"deferred", ASKED},
-      {"deferred", ASKED},
-      {"deferred", ASKED},
-      {"deferred", ASKED},
-      {"deferred", ASKED}}},
+    {OUTCOME_SENT, SCOPE_MESSAGE, "sent", HOLD_NOTHING, 0, 0},
+    {OUTCOME_SENT, SCOPE_ENDPOINT, "sent", HOLD_NOTHING, 0, 0},
+    {OUTCOME_REJECTED, SCOPE_MESSAGE, "failed", HOLD_NOTHING, 0, 0},
+    {OUTCOME_REJECTED, SCOPE_RECIPIENT, "failed", HOLD_NOTHING, 0, 0},
+    {OUTCOME_REJECTED, SCOPE_PAIR, "deferred", HOLD_PAIR, 1000, 0},
+    {OUTCOME_REJECTED, SCOPE_DEVICE, "deferred", HOLD_DEVICE, 300000, 0},
+    {OUTCOME_REJECTED, SCOPE_NEW_CONTACTS, "deferred", HOLD_NEW_CONTACTS, 1800000, 0},
+    {OUTCOME_REJECTED, SCOPE_TEMPLATE, "deferred", HOLD_NOTHING, 60000, 0},
+    {OUTCOME_REJECTED, SCOPE_ACCOUNT, "deferred", HOLD_DEVICE, 300000, 3600000},
+    {OUTCOME_REJECTED, SCOPE_ENDPOINT, "deferred", HOLD_DEVICE, 30000, 300000},
+    {OUTCOME_RETRY, SCOPE_MESSAGE, "retry", HOLD_NOTHING, 0, 0},
+    {OUTCOME_RETRY, SCOPE_RECIPIENT, "retry", HOLD_NOTHING, 0, 0},
+    {OUTCOME_RETRY, SCOPE_PAIR, "deferred", HOLD_PAIR, 1000, 0},
+    {OUTCOME_RETRY, SCOPE_DEVICE, "deferred", HOLD_THROTTLE, 30000, 0},
+    {OUTCOME_RETRY, SCOPE_NEW_CONTACTS, "deferred", HOLD_NEW_CONTACTS, 1800000, 0},
+    {OUTCOME_RETRY, SCOPE_TEMPLATE, "deferred", HOLD_NOTHING, 60000, 0},
+    {OUTCOME_RETRY, SCOPE_ACCOUNT, "deferred", HOLD_DEVICE, 60000, 3600000},
+    {OUTCOME_RETRY, SCOPE_ENDPOINT, "deferred", HOLD_DEVICE, 5000, 300000},
+    {OUTCOME_UNKNOWN, SCOPE_MESSAGE, "unknown", HOLD_NOTHING, 0, 0},
+    {OUTCOME_UNKNOWN, SCOPE_RECIPIENT, "unknown", HOLD_NOTHING, 0, 0},
+    {OUTCOME_UNKNOWN, SCOPE_DEVICE, "unknown", HOLD_DEVICE, 30000, 0},
+    {OUTCOME_UNKNOWN, SCOPE_ENDPOINT, "unknown", HOLD_DEVICE, 5000, 0},
+    {OUTCOME_NOT_SENT, SCOPE_MESSAGE, "deferred", HOLD_NOTHING, 0, 0},
+    {OUTCOME_NOT_SENT, SCOPE_DEVICE, "deferred", HOLD_DEVICE, 30000, 0},
+    {OUTCOME_NOT_SENT, SCOPE_ENDPOINT, "deferred", HOLD_DEVICE, 5000, 0},
 };
 
-static void
-check_verdict(const struct expected *x, int scope, int64_t asked)
+TEST(each_outcome_holds_its_scope_and_nothing_wider)
 {
-    const struct outcome o = {.class = x->class,
-                              .scope = (enum outcome_scope)scope,
-                              .retry_after_ms = asked,
-                              .send_ms = 9};
-    struct verdict v = pace_verdict(&o);
-    CHECK_STR(x->by_scope[scope].kind, v.kind);
-    if (x->by_scope[scope].rest == NONE) {
-        CHECK_INT(0, v.hold_ms);
-    } else if (asked > 0) {
-        CHECK_INT(asked < DAY ? asked : DAY, v.hold_ms);
-    } else {
-        CHECK(v.hold_ms >= 1000 && v.hold_ms <= HOUR);
-    }
-}
-
-TEST(the_verdict_on_every_outcome)
-{
-    static const int64_t asked[] = {INT64_MIN, -1, 0, 1, 7000, DAY - 1, DAY, DAY + 1, INT64_MAX};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        for (int scope = SCOPE_MESSAGE; scope <= SCOPE_ENDPOINT; scope++) {
-            for (size_t k = 0; k < sizeof asked / sizeof *asked; k++) {
-                check_verdict(&expected[i], scope, asked[k]);
-            }
-        }
+        const struct expected *x = &expected[i];
+        struct outcome o = {.class = x->class, .scope = x->scope};
+        struct verdict v = pace_verdict(&o, true);
+        CHECK_STR(x->kind, v.kind);
+        CHECK_INT(x->act, v.act);
+        CHECK_INT(x->hold_ms, v.hold_ms);
+        CHECK_INT(x->wide_cap_ms, v.wide_cap_ms);
+        CHECK_INT(x->wide_cap_ms ? x->hold_ms : 0, v.wide_ms);
+        CHECK(!v.told && v.stop == STOP_NOTHING);
     }
 }
 
-/* A refused account needs a person, a throttled one a pause, an endpoint that is away another try.
- */
-TEST(a_device_rests_longer_the_graver_the_refusal)
+TEST(what_the_provider_asks_for_counts_up_to_a_day)
 {
-    struct outcome o = {.class = OUTCOME_NOT_SENT, .scope = SCOPE_ENDPOINT};
-    int64_t away = pace_verdict(&o).hold_ms;
-    o = (struct outcome){.class = OUTCOME_RETRY, .scope = SCOPE_DEVICE};
-    int64_t throttled = pace_verdict(&o).hold_ms;
-    o = (struct outcome){.class = OUTCOME_REJECTED, .scope = SCOPE_ACCOUNT};
-    int64_t refused = pace_verdict(&o).hold_ms;
-    CHECK(away < throttled && throttled < refused);
+    static const int64_t asked[] = {1, 7000, DAY - 1, DAY, DAY + 1, INT64_MAX};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const struct expected *x = &expected[i];
+        for (size_t k = 0; k < sizeof asked / sizeof *asked; k++) {
+            struct outcome o = {.class = x->class, .scope = x->scope, .retry_after_ms = asked[k]};
+            int64_t want = asked[k] < DAY ? asked[k] : DAY;
+            struct verdict v = pace_verdict(&o, true);
+            if (x->class == OUTCOME_SENT || (x->class == OUTCOME_UNKNOWN && !x->hold_ms)) {
+                CHECK_INT(0, v.hold_ms);
+                continue;
+            }
+            CHECK_INT(want, v.hold_ms);
+            CHECK(x->class == OUTCOME_UNKNOWN || v.told);
+            CHECK_INT(x->wide_cap_ms ? want : 0, v.wide_ms);
+        }
+        struct outcome nonsense = {.class = x->class, .scope = x->scope, .retry_after_ms = -1};
+        CHECK_INT(x->hold_ms, pace_verdict(&nonsense, true).hold_ms);
+    }
+}
+
+/* "Not before a day has passed" is about the recipient, from whichever device. */
+TEST(a_recipient_rests_only_when_the_provider_says_so)
+{
+    struct outcome o = {.class = OUTCOME_REJECTED, .scope = SCOPE_RECIPIENT, .retry_after_ms = DAY};
+    struct verdict v = pace_verdict(&o, true);
+    CHECK_STR("failed", v.kind);
+    CHECK_INT(HOLD_RECIPIENT, v.act);
+    CHECK_INT(DAY, v.hold_ms);
+}
+
+TEST(what_would_refuse_all_of_a_source_stops_it_and_keeps_its_messages)
+{
+    struct outcome o = {.class = OUTCOME_REJECTED, .scope = SCOPE_TEMPLATE, .stop = true};
+    struct verdict v = pace_verdict(&o, true);
+    CHECK_STR("returned", v.kind);
+    CHECK_INT(STOP_SOURCE, v.stop);
+    CHECK_INT(0, v.hold_ms);
+    v = pace_verdict(&o, false); /* a direct message: nobody could resume it */
+    CHECK_STR("failed", v.kind);
+    CHECK_INT(STOP_NOTHING, v.stop);
+}
+
+TEST(devices_and_accounts_stop_when_a_person_is_needed)
+{
+    struct outcome o = {.class = OUTCOME_REJECTED, .scope = SCOPE_DEVICE, .stop = true};
+    CHECK_INT(STOP_DEVICE, pace_verdict(&o, true).stop);
+    CHECK_STR("deferred", pace_verdict(&o, false).kind);
+    o.scope = SCOPE_ACCOUNT;
+    CHECK_INT(STOP_ACCOUNT, pace_verdict(&o, true).stop);
+    o.scope = SCOPE_ENDPOINT;
+    CHECK_INT(STOP_NOTHING, pace_verdict(&o, true).stop);
 }
 
 TEST(an_outcome_of_no_known_class_is_unknown)
 {
     const struct outcome o = {.class = (enum outcome_class)99};
-    CHECK_STR("unknown", pace_verdict(&o).kind);
+    CHECK_STR("unknown", pace_verdict(&o, true).kind);
 }

@@ -123,7 +123,7 @@ TEST(each_listed_error_costs_what_it_should)
         {1, 400, "DEVICE_ID_REQUIRED", "deferred", 300000},
         {1, 404, "DEVICE_NOT_FOUND", "deferred", 300000},
         {1, 401, "AUTHENTICATION_ERROR", "deferred", 60000},
-        {1, 401, "OTHER", "deferred", 300000},
+        {1, 401, "OTHER", "deferred", 30000},
         {1, 429, "WA_REACHOUT_TIMELOCK", "deferred", 1800000},
         {1, 500, "UPLOAD_MEDIA_ERROR", "retry", 0},
         {1, 500, "INVALID_WA_CLI", "deferred", 60000},
@@ -149,7 +149,7 @@ TEST(each_listed_error_costs_what_it_should)
                                     .body_len = strlen(body)};
             struct outcome o;
             provider_classify(kinds[cases[i].kind].table, &r, 1, NULL, &o);
-            struct verdict v = pace_verdict(&o);
+            struct verdict v = pace_verdict(&o, true);
             if (strcmp(v.kind, cases[i].kind_of_row) != 0 || v.hold_ms < cases[i].hold_ms) {
                 t_fail(__FILE__, __LINE__, "%s: %s, rests %lld ms", next, v.kind,
                        (long long)v.hold_ms);

@@ -71,8 +71,9 @@ add_verdict(struct buf *b, const struct outcome *o, int strikes)
                  {"failed", "failed"},
                  {"retry", "again, an attempt charged"},
                  {"deferred", "waits, none charged"},
+                 {"returned", "waits until it is mended"},
                  {"unknown", "unknown"}};
-    struct verdict v = pace_verdict(o);
+    struct verdict v = pace_verdict(o, true);
     size_t i = 0;
     while (strcmp(kinds[i].kind, v.kind) != 0) {
         i++;
