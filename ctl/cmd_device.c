@@ -51,7 +51,8 @@ static const struct column columns[] = {
 static const struct column redis_columns[] = {
     {"state", NULL, SHOW_TEXT},     {"partition", NULL, SHOW_INT}, {"jobs", NULL, SHOW_INT},
     {"in_flight", NULL, SHOW_INT},  {"paused", NULL, SHOW_TEXT},   {"held", NULL, SHOW_TEXT},
-    {"next_slot", NULL, SHOW_TIME}, {"config", NULL, SHOW_TEXT},   {NULL, NULL, SHOW_TEXT},
+    {"next_slot", NULL, SHOW_TIME}, {"failures", NULL, SHOW_INT},  {"gap_percent", NULL, SHOW_INT},
+    {"config", NULL, SHOW_TEXT},    {NULL, NULL, SHOW_TEXT},
 };
 
 /* The document of commands that change a device's state. */
@@ -161,6 +162,8 @@ put_info(struct doc *d, char *info)
     doc_put_str(d, "paused", NULL);
     doc_put_str(d, "held", NULL);
     doc_put_str(d, "next_slot", NULL);
+    doc_put_int(d, "failures", 0);
+    doc_put_int(d, "gap_percent", 100);
     doc_put_str(d, "config", NULL);
     char *rest = NULL;
     for (char *line = info ? strtok_r(info, "\n", &rest) : NULL; line;
@@ -172,6 +175,10 @@ put_info(struct doc *d, char *info)
         *value++ = '\0';
         if (strcmp(line, "in_flight") == 0) {
             doc_put_int(d, line, strtoll(value, NULL, 10));
+        } else if (strcmp(line, "fails") == 0) {
+            doc_put_int(d, "failures", strtoll(value, NULL, 10));
+        } else if (strcmp(line, "slow") == 0) {
+            doc_put_int(d, "gap_percent", strtoll(value, NULL, 10));
         } else if (strcmp(line, "next") == 0) {
             output_put_ms(d, "next_slot", strtoll(value, NULL, 10));
         } else if (strcmp(line, "paused") == 0 || strcmp(line, "held") == 0 ||

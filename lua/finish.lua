@@ -9,7 +9,8 @@
 -- then for each delivery: device name, id, gen, token, row, kind (sent failed retry deferred returned unknown),
 --      hold ms, code, text, provider id, worker, send ms, busy ms (from the permit to the answer: the slot of a
 --      device that sends one at a time moves on by it, so that the gap lies between two requests as the provider
---      sees them, however late the first one reached it), act, told, who (the recipient, hashed), known, stop,
+--      sees them, however late the first one reached it), act, told, who (the recipient, hashed), contact (as in
+--      permit.lua), stop,
 --      alike, source
 --   act     what the hold is about: "device" (it serves nothing before), "throttle" (the same, and its gaps
 --           double), "pair" (this recipient), "new" (recipients to whom it has not sent), "recipient" (whichever
@@ -48,14 +49,14 @@ local function fail_device(device, kind, token, hold, code, told, throttled)
 end
 
 -- A delivery that went well: the breaker closes, and gaps shrink back by a twentieth of what they are too long.
-local function heal_device(device, known)
+local function heal_device(device, contact)
   local d = redis.call('HMGET', device, 'fails', 'slow', 'new_until')
   if d[1] then redis.call('HDEL', device, 'fails', 'fail_token') end
   if d[2] then
     local slow = math.floor(100 + (tonumber(d[2]) - 100) * 0.95)
     if slow > 100 then redis.call('HSET', device, 'slow', slow) else redis.call('HDEL', device, 'slow') end
   end
-  if d[3] and known ~= '1' then redis.call('HDEL', device, 'new_until', 'new_count', 'new_code') end
+  if d[3] and contact == '2' then redis.call('HDEL', device, 'new_until', 'new_count', 'new_code') end
 end
 
 -- One recipient of this device: four times as long at each hit that follows another within ten minutes.

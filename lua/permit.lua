@@ -5,7 +5,7 @@
 -- then for each delivery: jobs, device, ids, pairs
 -- ARGV[1] incarnation  ARGV[2] lease ms
 -- then for each delivery: device name, id, gen, token, row, source, gap ms, batch, batch pause ms, who (the
---      recipient, hashed), known (1 = the device has sent to it before)
+--      recipient, hashed), contact (0 nobody has looked, 1 the device has sent to it before, 2 it has not)
 --
 -- Returns one string a delivery:
 --   go       permitted (or permitted already by this very token: its reply was lost); the device's next
@@ -46,10 +46,11 @@ local function ring_count(device, ring)
   redis.call('HSET', device, field, bucket .. ' ' .. (n + 1))
 end
 
--- Why this recipient has to wait for this device, and how long; nil when it has not.
-local function recipient_waits(pairs_key, new, who, known)
+-- Why this recipient has to wait for this device, and how long; nil when it has not.  A contact of which nobody
+-- knows goes back to where that is known.
+local function recipient_waits(pairs_key, new, who, contact)
   local ends = tonumber(new or '0')
-  if ends > now and known ~= '1' then return 'new-contacts', ends - now end
+  if ends > now and contact ~= '1' then return 'new-contacts', contact == '2' and ends - now or 0 end
   ends = tonumber(words(redis.call('HGET', pairs_key, who))[1] or '0')
   if ends > now then return 'pair', ends - now end
 end

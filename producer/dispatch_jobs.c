@@ -106,7 +106,7 @@ enum column {
     LEAD_GONE,
     CONTACT,
     LATE_MS,
-    KNOWN,
+    LOOKED,
 };
 static const char row_columns[] =
     "SELECT m.id, m.job_id, m.device_id, m.gen, m.kind, COALESCE(m.campaign_id, "
@@ -115,10 +115,10 @@ static const char row_columns[] =
     "UTC_TIMESTAMP(3), m.expires_at) DIV 1000)), m.user_id, m.content, l.attributes, o.id, "
     "m.lead_id IS NOT NULL AND l.id IS NULL, n.status, TIMESTAMPDIFF(MICROSECOND, "
     "GREATEST(m.scheduled_at, m.created_at), UTC_TIMESTAMP(3)) DIV 1000, "
-    /* Asked only while the device may begin no conversations: the index on phones, a row or two. */
-    "IF(d.new_contacts_until > UTC_TIMESTAMP(3), (SELECT 1 FROM broadcast_messages s WHERE "
+    /* Asked only of devices that were refused new contacts once: a row or two by their phone. */
+    "IF(d.new_contacts_until IS NULL, 0, COALESCE((SELECT 1 FROM broadcast_messages s WHERE "
     "s.recipient_phone = m.recipient_phone AND s.device_id = m.device_id AND s.user_id = "
-    "m.user_id AND s.status = 'sent' LIMIT 1), 0) FROM broadcast_messages m "
+    "m.user_id AND s.status = 'sent' LIMIT 1), 2)) FROM broadcast_messages m "
     "LEFT JOIN devices d ON d.id = m.device_id "
     "LEFT JOIN leads l ON l.id = m.lead_id AND l.device_id = m.device_id AND l.user_id = m.user_id "
     "LEFT JOIN opt_outs o ON o.user_id = m.user_id AND o.phone = m.recipient_phone "
@@ -171,7 +171,7 @@ build_item(struct pass *x, const struct rows *r, struct target *t, const struct 
         .content = text(r->field[CONTENT] ? rows_str(r, CONTENT) : c->content),
         .zone = text(t->zone),
         .language = text(t->language),
-        .known = rows_int(r, KNOWN) != 0,
+        .contact = (enum job_contact)rows_int(r, LOOKED),
     };
     set_pace(&j, c, t);
     json_t *attributes = add_attributes(&j, r->field[ATTRIBUTES]);

@@ -34,7 +34,10 @@ stop_source(struct store *db, const struct settle_entry *x, const char *before, 
     sql_text(&q, "UPDATE ");
     sql_text(&q, sources[x->kind].table);
     sql_addf(&q,
-             " SET status = 'paused', status_reason = LEFT(%s, 190), updated_at = UTC_TIMESTAMP(3) "
+             /* steered: in this partition Redis knows already, so it must be told whatever becomes
+              * of the row meanwhile */
+             " SET status = 'paused', steered = 'cancelled', status_reason = LEFT(%s, 190), "
+             "updated_at = UTC_TIMESTAMP(3) "
              "WHERE id = %" PRIu64 " AND finished_at IS NULL AND status IN (",
              reason, x->source);
     sql_text(&q, sources[x->kind].others);

@@ -50,7 +50,7 @@ job_encode(const struct job *j, struct buf *out)
     }
     pack_text(&pk, j->zone);
     pack_text(&pk, j->language);
-    (void)msgpack_pack_uint64(&pk, j->known);
+    (void)msgpack_pack_uint64(&pk, j->contact);
 }
 
 /* The decoder walks the bytes itself: msgpack-c allocates what a header declares (4 GB for five
@@ -199,11 +199,11 @@ walk_fields(struct walk *w, struct job *j)
 
 /* What older programs did not know of. */
 static bool
-walk_bool(struct walk *w, bool *ret)
+walk_contact(struct walk *w, enum job_contact *ret)
 {
     uint64_t u;
-    bool ok = walk_uint(w, &u) && u <= 1;
-    *ret = ok && u;
+    bool ok = walk_uint(w, &u) && u <= CONTACT_NEW;
+    *ret = ok ? (enum job_contact)u : CONTACT_NOT_LOOKED;
     return ok;
 }
 
@@ -212,7 +212,7 @@ walk_later(struct walk *w, uint64_t fields, struct job *j)
 {
     return (fields < FIELDS_AT_FIRST + 1 || walk_text(w, &j->zone)) &&
            (fields < FIELDS_AT_FIRST + 2 || walk_text(w, &j->language)) &&
-           (fields < FIELDS_AT_FIRST + 3 || walk_bool(w, &j->known));
+           (fields < FIELDS_AT_FIRST + 3 || walk_contact(w, &j->contact));
 }
 
 bool

@@ -22,6 +22,9 @@ struct job_text {
     size_t len;
 };
 
+/* Whether the device has sent to the recipient before; somebody looks only where it may matter. */
+enum job_contact { CONTACT_NOT_LOOKED, CONTACT_KNOWN, CONTACT_NEW };
+
 struct job {
     uint64_t row;     /* broadcast_messages.id */
     uint32_t attempt; /* the number of this attempt, from 1 */
@@ -35,7 +38,7 @@ struct job {
     struct job_text vars[2 * JOB_VARS_MAX]; /* name, value, name, value, ... */
     size_t n_vars;                          /* pairs */
     struct job_text zone, language;         /* the device's; empty in an older program's payload */
-    bool known; /* the device has sent to the recipient before; false also where nobody looked */
+    enum job_contact contact;
 };
 
 /* Appends the payload to out. */

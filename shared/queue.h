@@ -149,7 +149,7 @@ struct queue_permit {
     char source[24];
     int64_t gap_ms, batch_size, batch_pause_ms;
     char who[17]; /* the recipient, hashed: queue_who() */
-    bool known;   /* the device has sent to it before */
+    enum job_contact contact;
     enum permit_answer answer;
 };
 /* Names a recipient without telling the phone.  Returns out. */
@@ -178,7 +178,7 @@ struct queue_finish {
     enum stop_what stop;
     int stop_after; /* so many of the source's messages refused with this code stop it, 0 = none */
     char source[24], who[17];
-    bool known;
+    enum job_contact contact;
     const char *code, *text, *provider_id, *worker; /* borrowed until queue_finish has returned */
     int64_t send_ms;
     int64_t busy_ms; /* from the permit to the answer */

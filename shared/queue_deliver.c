@@ -176,7 +176,7 @@ queue_permit(struct queue *q, unsigned p, int64_t lease_ms, struct queue_permit 
         redis_cmd_int(&c, items[i].batch_size);
         redis_cmd_int(&c, items[i].batch_pause_ms);
         redis_cmd_str(&c, items[i].who);
-        redis_cmd_int(&c, items[i].known);
+        redis_cmd_int(&c, items[i].contact);
     }
     struct call call = call_make(q, p, items, n, parse_permit, done, arg);
     call_send(&call, &c, true);
@@ -234,7 +234,7 @@ queue_finish(struct queue *q, unsigned p, struct queue_finish *items, size_t n, 
         redis_cmd_str(&c, acts[items[i].act]);
         redis_cmd_int(&c, items[i].told);
         redis_cmd_str(&c, items[i].who);
-        redis_cmd_int(&c, items[i].known);
+        redis_cmd_int(&c, items[i].contact);
         redis_cmd_str(&c, stop_words[items[i].stop]);
         redis_cmd_int(&c, items[i].stop_after);
         redis_cmd_str(&c, items[i].source);

@@ -265,7 +265,7 @@ flush_permits(struct part *part)
         item->gap_ms = d->gap_ms;
         item->batch_size = d->batch_size;
         item->batch_pause_ms = d->batch_pause_ms;
-        item->known = d->job.known;
+        item->contact = d->job.contact;
         memcpy(item->who, d->who, sizeof item->who);
         d->asked_ms = now;
         d->leased_ms = now;
@@ -320,7 +320,7 @@ flush_finishes(struct part *part)
             .told = d->verdict.told,
             .stop = d->verdict.stop,
             .stop_after = d->outcome.stop_after,
-            .known = d->job.known,
+            .contact = d->job.contact,
             .code = d->outcome.code,
             .text = d->outcome.text,
             .provider_id = d->outcome.provider_id,

@@ -128,6 +128,32 @@ webhook_rules_pointer(struct webhook_rules *r, enum webhook_pointer p, const cha
     return true;
 }
 
+/* "retry=30s", "stop", "alike=3", in any order. */
+static bool
+parse_option(const char *word, struct error_rule *ret, struct err *e)
+{
+    char *end;
+    if (strcmp(word, "stop") == 0) {
+        bool can = ret->scope == SCOPE_TEMPLATE || ret->scope == SCOPE_DEVICE ||
+                   ret->scope == SCOPE_ACCOUNT;
+        ret->stop = true;
+        return can || err_set(e, ERR_INPUT,
+                              "only a template's source, a device or an account can stop: write "
+                              "rejected/template stop");
+    }
+    if (strncmp(word, "alike=", 6) == 0) {
+        long n = strtol(word + 6, &end, 10);
+        ret->stop_after = (int)n;
+        return (n >= 1 && n <= 1000 && *end == '\0') ||
+               err_set(e, ERR_INPUT, "\"%.40s\": a number of messages from 1 to 1000", word);
+    }
+    if (strncmp(word, "retry=", 6) != 0 || !conf_parse_ms(word + 6, &ret->retry_ms) ||
+        ret->retry_ms < 0) {
+        return err_set(e, ERR_INPUT, "\"%.40s\" is none of retry=30s, stop and alike=3", word);
+    }
+    return true;
+}
+
 /* "retry/device retry=30s" */
 static bool
 parse_action(const char *text, struct error_rule *ret, struct err *e)
@@ -158,15 +184,14 @@ parse_action(const char *text, struct error_rule *ret, struct err *e)
         }
         text += len;
     }
-    text = skip_blanks(text);
-    if (*text == '\0') {
-        return true;
+    char *options = xstrdup(text), *rest = NULL;
+    bool ok = true;
+    for (char *word = strtok_r(options, " \t", &rest); word && ok;
+         word = strtok_r(NULL, " \t", &rest)) {
+        ok = parse_option(word, ret, e);
     }
-    if (strncmp(text, "retry=", 6) != 0 || !conf_parse_ms(text + 6, &ret->retry_ms) ||
-        ret->retry_ms < 0) {
-        return err_set(e, ERR_INPUT, "\"%.40s\" is not like retry=30s", text);
-    }
-    return true;
+    free(options);
+    return ok;
 }
 
 static bool

@@ -288,7 +288,7 @@ rig_finish_as(struct rig *r, const struct queue_permit *job, struct queue_finish
     x.provider_id = "pid-7";
     x.worker = "w1";
     x.send_ms = 12;
-    x.known = job->known;
+    x.contact = job->contact;
     memcpy(x.who, job->who, sizeof x.who);
     memcpy(x.source, job->source, sizeof x.source);
     CHECK_RUN(ERR_NONE, r, finish, queue_partition(r->q, job->lease.device), &x, 1);

@@ -164,7 +164,9 @@ class World:
         """Jobs of A's device as the fleet keeps them."""
         call, base, device = self.fleet.redis.call, self.base(self.a["device"]), self.a["device"]
         call("HSET", f"{base}:d:{device}:ids", "kestrel-campaign-queued", "W 1 5-1", "kestrel-direct-queued", "L 1 5-2 9 kestrel")
-        call("HSET", f"{base}:d:{device}", "gap_min", "1", "in_flight", "1", "held", "kestrel")
+        call("HSET", f"{base}:d:{device}", "gap_min", "1", "in_flight", "1", "held", "kestrel", "next",
+             "99999999999999", "new_until", "99999999999999", "new_code", "kestrel")
+        call("HSET", f"{base}:holds", f"a:{A}/kestrel", "99999999999999 1 kestrel")
         call("XADD", f"{base}:d:{device}:jobs", "5-1", "id", "kestrel-campaign-queued", "gen", "1", "job", "kestrel")
         call("SADD", f"{base}:devices", device)
         call("ZADD", f"{base}:leases", 99999999999999, f"{device}/kestrel-direct-queued")
@@ -275,9 +277,9 @@ def _(w, verb):
     both(w, "migrate")
 
 
-@case("status")
+@case("status", "holds")
 def _(w, verb):
-    both(w, "status")
+    both(w, verb)
 
 
 @case("device list", "campaign list", "sequence list", "recurring list", "unknown list")

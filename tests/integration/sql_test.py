@@ -12,6 +12,7 @@ from collections import defaultdict
 
 from clients import SqlError
 from harness import Fleet, main, test, true, wait_until
+from refusals import RULES, refuse
 
 ROWS = int(os.environ.get("SQL_ROWS", "60000"))
 CHUNK = 250000
@@ -56,7 +57,29 @@ def live_through_everything(fleet):
     fleet.drain(90)
     fleet.sql.exec("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3)")
     wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE check_at IS NOT NULL") == 0, 20, "contacts counted")
+    be_refused_in_every_scope(fleet)
     fleet.check(order=False)
+
+
+def be_refused_in_every_scope(fleet):
+    """Sources, devices and accounts that stop, recipients and new contacts that wait."""
+    devices = fleet.devices(6, prefix="h")
+    fleet.sql.exec(f"UPDATE devices SET account = 'shop' WHERE id IN ({devices[2]}, {devices[5]})")
+    fleet.leads(5, devices=devices)
+    codes = ["tpl", "spam", "locked", "463", "131049", "param"]
+    fleet.stub.control(*[refuse(f"device:{d}", code) for d, code in zip(devices, codes)])
+    campaigns = [fleet.campaign(f"held {code}", devices=[d]) for d, code in zip(devices, codes)]
+    one = fleet.sql.one
+    wait_until(lambda: one("SELECT COUNT(*) FROM campaigns WHERE status = 'paused' AND status_reason <> ''") >= 1
+               and one("SELECT COUNT(*) FROM devices WHERE status = 'paused' AND status_reason <> ''") >= 2
+               and one("SELECT COUNT(*) FROM devices WHERE new_contacts_until IS NOT NULL")
+               and one("SELECT COUNT(*) FROM recipient_rests WHERE user_id = 1"), 30, "holds of every scope")
+    fleet.ctl("holds")
+    fleet.stub.control()
+    for number in campaigns:
+        fleet.ctl("campaign", "cancel", str(number), check=False)
+    fleet.sql.exec("UPDATE devices SET status = 'active', config_version = config_version + 1 WHERE status = 'paused'")
+    fleet.drain(60)
 
 
 def other_sources(fleet):
@@ -118,6 +141,8 @@ def fill(sql, mixture):
                  f" SELECT 2, 1000 + seq % 5000, CONCAT('77', seq), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_{OTHERS}")
         sql.exec("INSERT INTO opt_outs (user_id, phone, created_at)"
                  f" SELECT 2, CONCAT('77', seq), UTC_TIMESTAMP(3) FROM seq_1_to_{OTHERS}")
+        sql.exec("INSERT INTO recipient_rests (user_id, phone, until_at) SELECT 2, CONCAT('77', seq), UTC_TIMESTAMP(3) + INTERVAL seq SECOND"
+                 f" FROM seq_1_to_{OTHERS}")
         sql.exec("INSERT INTO campaigns (user_id, name, status, content, expanded_at, finished_at, created_at, updated_at)"
                  " SELECT 2, CONCAT('large-', seq), ELT(1 + seq % 40, 'running', 'paused') , '', UTC_TIMESTAMP(3), NULL,"
                  " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_5000 WHERE seq % 40 < 2")
@@ -166,7 +191,7 @@ def fill(sql, mixture):
             f" FROM (SELECT s.seq, {MIXTURES[mixture]} st FROM seq_{begin}_to_{min(ROWS, begin + CHUNK - 1)} s) x")
         if ROWS > CHUNK:
             print(f"    {min(ROWS, begin + CHUNK - 1):,} rows", flush=True)
-    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, sequences,"
+    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, recipient_rests, sequences,"
               " sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts, recurring_message_logs")
 
 
@@ -210,6 +235,8 @@ def judge(fleet, paths):
 def no_statement_scans_or_sorts_a_large_table():
     rules = ["p:0.05=status:429", "p:0.05=reset-after", "p:0.03=status:400"]
     with Fleet(rules=rules, conf={"reaper": {"audit_interval": "1s"}}, mysql_options=SERVER) as fleet:
+        fleet.senders["stub"].update(RULES)
+        fleet.configure()
         trace = os.path.join(fleet.folder, "programs.sql")
         commands = os.path.join(fleet.folder, "commands.sql")
         fleet.env["PACELINE_SQL_TRACE"] = trace

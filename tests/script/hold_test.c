@@ -251,17 +251,23 @@ TEST(a_pair_limit_delays_that_recipient_alone_four_times_as_long_each_time)
 
 TEST(a_device_that_may_not_begin_conversations_goes_on_with_those_it_has)
 {
-    start(6);
+    start(9);
     fail(17, HOLD_NEW_CONTACTS, "deferred", 1800000);
     struct queue_result result = rig_result(&r, 1, "deferred", "j1");
     CHECK(about(1800000, result.new_ms) && about(1800000, result.wait_ms));
     struct queue_permit stranger = next_job(17), friend;
-    CHECK_INT(PERMIT_STOPPED, rig_permit(&r, &stranger));
+    CHECK_INT(PERMIT_STOPPED, rig_permit(&r, &stranger)); /* nobody has looked: back, to be asked */
     result = rig_result(&r, 1, "returned", "j2");
+    CHECK_STR("new-contacts", result.code);
+    CHECK_INT(0, result.wait_ms);
+    stranger = next_job(17);
+    stranger.contact = CONTACT_NEW;
+    CHECK_INT(PERMIT_STOPPED, rig_permit(&r, &stranger));
+    result = rig_result(&r, 1, "returned", "j3");
     CHECK_STR("new-contacts", result.code);
     CHECK(about(1800000, result.wait_ms));
     friend = next_job(17);
-    friend.known = true;
+    friend.contact = CONTACT_KNOWN;
     CHECK_INT(PERMIT_GO, rig_permit(&r, &friend));
     CHECK_INT(FINISH_OK, rig_finish(&r, &friend, "sent"));
     CHECK(*rig_field(&r, 17, "new_until")); /* that it answers friends proves nothing */
@@ -270,6 +276,11 @@ TEST(a_device_that_may_not_begin_conversations_goes_on_with_those_it_has)
     CHECK(about(3600000, rig_field_num(&r, 17, "new_until") - redis_now_ms(&r.server)));
     (void)redis_do(&r.server, "HSET pl:{p01}:d:17 new_until 1000");
     succeed(17);
+    CHECK_STR("1000", rig_field(&r, 17, "new_until"));
+    stranger = next_job(17);
+    stranger.contact = CONTACT_NEW;
+    CHECK_INT(PERMIT_GO, rig_permit(&r, &stranger));
+    CHECK_INT(FINISH_OK, rig_finish(&r, &stranger, "sent"));
     CHECK_STR("", rig_field(&r, 17, "new_until"));
     rig_stop(&r);
 }

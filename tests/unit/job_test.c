@@ -218,14 +218,19 @@ TEST(a_byte_behind_the_end_is_refused)
     buf_done(&out);
 }
 
+/* What encode_small() writes behind the variables: zone, language, known. */
+static const char later[] = "\xac"
+                            "Asia/Jakarta\xa2id\x00";
+enum { LATER = sizeof later - 1, LATER_FIELDS = 3 };
+
 TEST(fields_of_a_later_program_are_skipped)
 {
     struct buf out = {0};
     struct job got;
     encode_small(&out);
-    CHECK(memcmp(out.data, "\xdc\x00\x11", 3) == 0); /* seventeen elements */
+    CHECK(memcmp(out.data, "\xdc\x00\x12", 3) == 0); /* eighteen elements */
     struct buf longer = {0};
-    buf_add(&longer, "\xdc\x00\x13", 3);
+    buf_add(&longer, "\xdc\x00\x14", 3);
     buf_add(&longer, out.data + 3, out.len - 3);
     buf_add(&longer, "\xa3new\xc0", 5);
     CHECK_OK(decode(longer.data, longer.len, &got, e));
@@ -237,21 +242,18 @@ TEST(fields_of_a_later_program_are_skipped)
 
 TEST(a_payload_of_an_older_program_has_neither_zone_nor_language)
 {
-    static const size_t later = sizeof "\xac"
-                                       "Asia/Jakarta\xa2id" -
-                                1;
     struct buf out = {0}, older = {0};
     struct job got;
     encode_small(&out);
     buf_add(&older, "\x9f", 1);
-    buf_add(&older, out.data + 3, out.len - 3 - later);
+    buf_add(&older, out.data + 3, out.len - 3 - LATER);
     CHECK_OK(decode(older.data, older.len, &got, e));
     CHECK_INT(2, got.n_vars);
     CHECK_INT(0, got.zone.len);
     CHECK_INT(0, got.language.len);
     buf_clear(&older);
-    buf_add(&older, "\xdc\x00\x10", 3); /* sixteen */
-    buf_add(&older, out.data + 3, out.len - 3 - 3);
+    buf_add(&older, "\xdc\x00\x10", 3);                      /* sixteen */
+    buf_add(&older, out.data + 3, out.len - 3 - LATER + 13); /* and the zone */
     CHECK_OK(decode(older.data, older.len, &got, e));
     CHECK_INT(12, got.zone.len);
     CHECK_INT(0, got.language.len);
@@ -323,9 +325,7 @@ TEST(too_many_variables_and_odd_ones_are_refused)
     struct buf out = {0};
     struct job got;
     encode_small(&out);
-    static const char later[] = "\xac"
-                                "Asia/Jakarta\xa2id";
-    size_t vars = out.len - strlen(later) -
+    size_t vars = out.len - LATER -
                   strlen("\x94\xa4name\xa3"
                          "Ada\xa1x\xa0");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -336,7 +336,7 @@ TEST(too_many_variables_and_odd_ones_are_refused)
         for (int k = 0; k < cases[i].texts; k++) {
             buf_add(&b, "\xa1v", 2);
         }
-        buf_adds(&b, later);
+        buf_add(&b, later, LATER);
         CHECK_INT(cases[i].ok, decode(b.data, b.len, &got, &e));
         buf_done(&b);
     }
