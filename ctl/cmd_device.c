@@ -308,6 +308,66 @@ resume_device(struct ctl *c, const struct args *a)
     return turn(c, a->operands[0], false, NULL);
 }
 
+/* --- remove --------------------------------------------------------------------------- */
+
+struct remove_flags {
+    bool yes;
+};
+static const struct flag remove_flags[] = {
+    {"yes", FLAG_BOOL, offsetof(struct remove_flags, yes), NULL, NULL,
+     "Do it, although messages wait for the device.", false},
+    {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
+};
+
+static bool
+count_waiting(struct ctl *c, uint64_t device, uint64_t *ret, struct err *e)
+{
+    struct rows r;
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT COUNT(*) FROM broadcast_messages WHERE device_id = %" PRIu64
+                      " AND status IN ('pending', 'processing', 'queued')",
+                      device)) {
+        return false;
+    }
+    *ret = rows_next(&r) ? rows_uint(&r, 0) : 0;
+    rows_done(&r);
+    return true;
+}
+
+static int
+remove_device(struct ctl *c, const struct args *a)
+{
+    const struct remove_flags *flags = a->flags;
+    struct err e = {0};
+    struct found device;
+    uint64_t waiting, n = 0;
+    if (!ctl_user(c, false, &e) || !ctl_find_device(c, a->operands[0], &device, &e) ||
+        !count_waiting(c, device.id, &waiting, &e)) {
+        return ctl_fail(&e);
+    }
+    if (waiting && !flags->yes) {
+        return ctl_refuse("%" PRIu64 " messages wait for device %s and would be skipped; to do it "
+                          "all the same: device remove --yes",
+                          waiting, device.name);
+    }
+    if (!store_execf(c->store, &n, &e,
+                     "UPDATE devices SET status = 'removed', status_reason = '', config_version = "
+                     "config_version + 1, updated_at = UTC_TIMESTAMP(3) WHERE id = %" PRIu64
+                     " AND status <> 'removed'",
+                     device.id)) {
+        return ctl_fail(&e);
+    }
+    if (!n) {
+        return refuse_state(c, &device);
+    }
+    struct doc *d = changed(&device, "removed", steer_device(c, device.id));
+    doc_put_int(d, "waiting", (int64_t)waiting);
+    output_said(&c->out, d,
+                waiting ? "device %s is removed; its messages are skipped" : "device %s is removed",
+                device.name);
+    return CTL_OK;
+}
+
 const struct command device_commands[] = {
     {"device", "add", "NAME", 1, 1, device_flags, sizeof(struct device_fields), add,
      "Adds a sender account."},
@@ -320,6 +380,8 @@ const struct command device_commands[] = {
      "Stops a device within a second; its messages wait."},
     {"device", "resume", "NAME|ID", 1, 1, NULL, 0, resume_device,
      "Lets a paused or offline device go on."},
+    {"device", "remove", "NAME|ID", 1, 1, remove_flags, sizeof(struct remove_flags), remove_device,
+     "Takes a device out of service for good; what waits for it is skipped, its history stays."},
     {"device", "import", "FILE.csv", 1, 1, device_import_flags, sizeof(struct device_import_flags),
      device_import,
      "Adds the devices of a CSV: a column `name`, and columns named like the flags of `device "

@@ -65,9 +65,10 @@ local function remove_entry(jobs, entry)
 end
 
 -- A device that holds nothing leaves nothing but its pace, and that until its next slot has passed (a day
--- longer where it has caps).  A paused device stays.
+-- longer where it has caps).  A paused device stays, a removed one goes at once.
 local function rest(device)
   local d = redis.call('HMGET', device, 'next', 'paused', 'hour_cap', 'day_cap')
+  if d[2] == 'removed' then redis.call('DEL', device) end
   if d[2] then return end
   local keep = math.max(tonumber(d[1] or '0') - now, 0) + 60000
   if d[3] and (d[3] ~= '0' or d[4] ~= '0') then keep = keep + 90000000 end

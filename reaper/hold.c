@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { REASON_SIZE = 400, ALIKE_MAX = 1000, ALIKE_SHARE = 10 };
 
@@ -149,10 +150,41 @@ rest(struct store *db, const struct settle_entry *x, struct err *e)
 }
 
 bool
+settle_is_check(const struct queue_result *r)
+{
+    return strcmp(r->kind, "online") == 0 || strcmp(r->kind, "offline") == 0;
+}
+
+/* A person's pause is not touched.  Producers tell Redis within a second. */
+static bool
+write_check(struct store *db, const struct queue_result *r, struct err *e)
+{
+    bool online = strcmp(r->kind, "online") == 0;
+    uint64_t n = 0;
+    if (!store_execf(
+            db, &n, e,
+            "UPDATE devices SET status = %s, status_reason = LEFT(%s, 190), "
+            "config_version = config_version + 1, updated_at = UTC_TIMESTAMP(3) WHERE id = "
+            "%" PRIu64 " AND status = %s",
+            online ? "active" : "offline", online ? "" : r->text, r->device,
+            online ? "offline" : "active")) {
+        return false;
+    }
+    if (n) {
+        log_info("device_status", "device", LOG_I(r->device), "status", LOG_S(r->kind), "text",
+                 LOG_S(r->text));
+    }
+    return true;
+}
+
+bool
 settle_holds(struct store *db, const struct settle_batch *b, struct err *e)
 {
     for (size_t i = 0; i < b->n; i++) {
         const struct settle_entry *x = &b->e[i];
+        if (settle_is_check(&x->r) && !write_check(db, &x->r, e)) {
+            return false;
+        }
         if (!x->found || !x->fresh) {
             continue;
         }

@@ -41,6 +41,8 @@ static const struct conf_key keys[] = {
      "how long a partition that lost data waits for a worker's report"},
     {"progress_interval", CONF_MS, KEY(progress_interval), "1s", "10..3600000", 0,
      "how often campaigns are counted, at most"},
+    {"check_interval", CONF_MS, KEY(check_interval), "60s", "0..86400000", 0,
+     "how often a device's provider is asked how the device is; 0: never"},
 #define RETENTION(name, place, help)                                                               \
     {                                                                                              \
         name, CONF_MS, KEY(place), "0", "0..1000000000000", 0, help                                \
@@ -71,8 +73,8 @@ single_steps(struct reaper *r, struct err *e)
     if (!mine) {
         return true;
     }
-    bool ok =
-        reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) && contacts_pass(r, e);
+    bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) &&
+              contacts_pass(r, e) && check_pass(r, e);
     if (ok && clock_mono_ms() >= r->next_progress) {
         int64_t began = clock_mono_ms();
         ok = progress_pass(r, e);

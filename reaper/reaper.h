@@ -4,6 +4,7 @@
  * hold.c       what results say of sources, devices and recipients: stops and rests
  * reclaim.c    leases of dead workers end
  * reconcile.c  rows and Redis are compared both ways and repaired; devices' keys are checked
+ * check.c      which devices' providers are to be asked how they are
  * strays.c     jobs in Redis that have no business there
  * recovery.c   a partition that lost data is opened again when that is safe
  * archive.c    final messages move to the archive when their retention is over
@@ -30,7 +31,7 @@ struct settings {
     struct program_settings program;
     struct program_mysql mysql;
     int64_t lease, confirm, sweep, settle_batch, claim_lease, fresh_age, audit_interval;
-    int64_t retry_base, retry_cap, resend_after, recovery_grace, progress_interval;
+    int64_t retry_base, retry_cap, resend_after, recovery_grace, progress_interval, check_interval;
     int64_t retention[ARCHIVE_STATUSES], retention_direct, archive_interval;
 };
 
@@ -75,6 +76,7 @@ MUST_USE bool recovery_pass(struct reaper *r, struct err *e);
 MUST_USE bool policy_pass(struct reaper *r, struct err *e);
 MUST_USE bool progress_pass(struct reaper *r, struct err *e);
 MUST_USE bool contacts_pass(struct reaper *r, struct err *e);
+MUST_USE bool check_pass(struct reaper *r, struct err *e);
 MUST_USE bool members_pass(struct reaper *r, struct err *e);
 /* Does a slice of the work, if one is due. */
 MUST_USE bool archive_pass(struct reaper *r, struct err *e);

@@ -80,7 +80,7 @@ find_rows(struct store *db, struct settle_batch *b, struct err *e)
 {
     for (size_t i = 0; i < b->n; i++) {
         struct rows r;
-        if (b->e[i].r.row) {
+        if (b->e[i].r.row || settle_is_check(&b->e[i].r)) {
             continue;
         }
         if (!store_queryf(db, &r, e, "SELECT id FROM broadcast_messages WHERE job_id = %s",
@@ -210,6 +210,9 @@ decide(struct store *db, struct settle_batch *b, struct err *e)
     for (size_t i = 0; i < b->n; i++) {
         struct settle_entry *x = &b->e[i];
         x->a = (struct settle_action){.change = false};
+        if (settle_is_check(&x->r)) {
+            continue;
+        }
         if (!x->found) {
             log_warn("result_without_row", "job", LOG_S(x->r.id), "kind", LOG_S(x->r.kind));
             continue;

@@ -23,6 +23,9 @@ struct settle_batch {
     size_t n;
 };
 
+/* The result is about a device, and has no row. */
+bool settle_is_check(const struct queue_result *r);
+
 /* Writes what fresh results say of more than their rows, in their transaction: sources, devices and
  * accounts stop until a person resumes them; devices and recipients rest. */
 MUST_USE bool settle_holds(struct store *db, const struct settle_batch *b, struct err *e);

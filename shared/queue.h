@@ -195,6 +195,26 @@ void queue_hold(struct queue *q, const char *field, uint64_t device, int64_t ms,
  * buf_done. */
 void queue_holds(struct queue *q, unsigned p, struct buf *ret, queue_done *done, void *arg);
 
+/* --- how devices are -------------------------------------------------------------------------- */
+enum { QUEUE_CHECKS_MAX = 16 };
+struct queue_check {
+    uint64_t device;
+    char sender[64], ref[800];
+};
+struct queue_checks {
+    struct queue_check items[QUEUE_CHECKS_MAX];
+    size_t n;
+};
+/* Asks that some worker of the partition looks at these devices; forgotten after ms. */
+void queue_ask(struct queue *q, unsigned p, const struct queue_check *items, size_t n, int64_t ms,
+               queue_done *done, void *arg);
+/* Takes up to n, at most QUEUE_CHECKS_MAX, of those that were asked for. */
+void queue_take(struct queue *q, unsigned p, size_t n, struct queue_checks *ret, queue_done *done,
+                void *arg);
+/* What a provider said; it becomes a result of kind "online" or "offline" without a job. */
+void queue_checked(struct queue *q, uint64_t device, bool online, const char *text,
+                   const char *worker, queue_done *done, void *arg);
+
 struct queue_release {
     struct queue_lease lease;
     int64_t not_before_ms; /* from now; 0 = at once */
@@ -243,7 +263,8 @@ struct queue_result {
     uint64_t device, row;
     uint32_t gen;
     uint64_t token;
-    char kind[12]; /* sent failed retry deferred unknown skipped returned */
+    char kind[12]; /* sent failed retry deferred unknown skipped returned; of a device: online
+                      offline */
     char code[32], text[256], provider_id[192], by[QUEUE_NAME_SIZE];
     int64_t send_ms;
     int64_t age_ms; /* how long ago, by Redis' clock; 0 before the first beat */

@@ -162,6 +162,9 @@ on_outcome(void *arg, const struct outcome *o)
                  LOG_I(v.hold_ms));
     }
     hold_wide(d);
+    if (o->class == OUTCOME_REJECTED && o->scope == SCOPE_DEVICE) {
+        check_refused(d);
+    }
     step(d, &d->part->live, EVENT_OUTCOME);
 }
 

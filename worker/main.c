@@ -144,7 +144,11 @@ on_wake(void *arg, const char *payload)
     struct worker *w = arg;
     unsigned long p = strtoul(payload, NULL, 10);
     if (p < w->n_parts && w->parts[p].preferred) {
-        claim_kick(&w->parts[p]);
+        if (strstr(payload, " check")) {
+            check_take(&w->parts[p]);
+        } else {
+            claim_kick(&w->parts[p]);
+        }
     }
 }
 
@@ -209,6 +213,7 @@ on_beat(struct ev_loop *loop, ev_timer *t, int revents)
         return;
     }
     /* A draining worker still has requests under way: recovery must wait for its report. */
+    check_beat(w);
     queue_beat(w->q, w->name, w->draining ? BEAT_DRAIN : BEAT_ALIVE, &w->fleet, on_fleet, w);
     for (unsigned p = 0; p < w->n_parts; p++) {
         if (queue_state(w->q, p) != PARTITION_OPEN) {

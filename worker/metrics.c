@@ -38,6 +38,14 @@ struct metric worker_metrics[] = {
     [M_REASSERTED] = {.name = "paceline_reasserted_total",
                       .help = "Journal records told again after Redis lost data.",
                       .type = METRIC_COUNTER},
+#define CHECKED(word)                                                                              \
+    {                                                                                              \
+        .name = "paceline_device_checks_total", .help = "How providers said that devices are.",    \
+        .labels = "state=\"" word "\"", .type = METRIC_COUNTER                                     \
+    }
+    [M_CHECKED_ONLINE] = CHECKED("online"),
+    [M_CHECKED_OFFLINE] = CHECKED("offline"),
+    [M_CHECKED_UNKNOWN] = CHECKED("unknown"),
     [M_RELEASED] = {.name = "paceline_released_total",
                     .help = "Leases given back unsent.",
                     .type = METRIC_COUNTER},

@@ -11,12 +11,11 @@
 
 enum { NO_SENDER_MS = 30000 };
 
-static const struct sender_instance *
-find_sender(const struct worker *w, struct job_text name)
+const struct sender_instance *
+worker_sender(const struct worker *w, const char *name, size_t len)
 {
     for (size_t i = 0; i < w->n_senders; i++) {
-        if (strlen(w->senders[i].name) == name.len &&
-            memcmp(w->senders[i].name, name.s, name.len) == 0) {
+        if (strlen(w->senders[i].name) == len && memcmp(w->senders[i].name, name, len) == 0) {
             return &w->senders[i];
         }
     }
@@ -173,7 +172,7 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
         cannot_send(d, "bad-payload", "the payload belongs to another device or row");
         return;
     }
-    d->sender = find_sender(w, d->job.sender);
+    d->sender = worker_sender(w, d->job.sender.s, d->job.sender.len);
     if (!d->sender) {
         char name[65];
         (void)snprintf(name, sizeof name, "%.*s",

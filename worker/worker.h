@@ -3,6 +3,7 @@
  * claim.c     which partition is asked when, and what a claim brings
  * prepare.c   a claimed job becomes a message
  * deliver.c   one job from its lease to its recorded outcome (deliver_plan decides)
+ * check.c     providers are asked how devices are
  * reassert.c  what a new incarnation is told before this worker claims in it */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -62,8 +63,9 @@ struct part {
     unsigned p;
     ev_timer timer;
     bool preferred, claiming, starved;
-    bool again; /* something came due while a claim was under way */
-    bool told;  /* this incarnation has been told what we know: we may claim */
+    bool ask, taking; /* somebody asked for looks at devices; they are being taken */
+    bool again;       /* something came due while a claim was under way */
+    bool told;        /* this incarnation has been told what we know: we may claim */
     bool telling;
     size_t tell_at; /* journal record to tell next */
     size_t tell_name;
@@ -95,8 +97,11 @@ struct worker {
     unsigned n_workers;
     struct sender_instance senders[SENDERS_MAX];
     size_t n_senders;
-    size_t n_live;  /* deliveries */
-    size_t n_asked; /* room given to claims under way */
+    size_t n_live;           /* deliveries */
+    size_t n_asked;          /* room given to claims under way */
+    size_t n_checks;         /* looks at devices under way */
+    uint64_t checked_device; /* the last one that a refusal was about, and when, monotonic */
+    int64_t checked_ms;
     struct queue_fleet fleet;
     ev_timer renew, beat, drain_over, rest;
     bool resting; /* some partition waits for its rest to end */
@@ -135,9 +140,20 @@ void deliver_release_all(struct worker *w);
 /* Takes a claimed job over; what it points to is borrowed until return. */
 void prepare_delivery(struct part *part, const struct queue_claimed *job, int64_t now_ms);
 
+/* --- check.c --------------------------------------------------------------------------------- */
+/* Devices of this partition are asked for. */
+void check_take(struct part *part);
+/* Takes what could not be taken yet; once a second. */
+void check_beat(struct worker *w);
+/* A refusal was about the delivery's device: its provider is asked at once. */
+void check_refused(struct delivery *d);
+
 /* --- reassert.c ------------------------------------------------------------------------------ */
 /* Starts telling partition p's present incarnation; part->told when done. */
 void reassert_start(struct part *part);
+
+/* By the name of its section; NULL when this worker has none. */
+const struct sender_instance *worker_sender(const struct worker *w, const char *name, size_t len);
 
 extern struct metric worker_metrics[];
 enum worker_metric {
@@ -155,6 +171,9 @@ enum worker_metric {
     M_REDIS_UP,
     M_REASSERTED,
     M_RELEASED,
+    M_CHECKED_ONLINE,
+    M_CHECKED_OFFLINE,
+    M_CHECKED_UNKNOWN,
     WORKER_METRICS
 };
 

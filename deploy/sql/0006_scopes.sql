@@ -5,7 +5,8 @@ ALTER TABLE devices
   ADD COLUMN account VARCHAR(64) NOT NULL DEFAULT '' AFTER sender_ref,
   ADD COLUMN checked_at DATETIME(3) NULL AFTER status_reason,
   ADD COLUMN new_contacts_until DATETIME(3) NULL AFTER checked_at,
-  ADD KEY devices_account (user_id, account);
+  ADD KEY devices_account (user_id, account),
+  ADD KEY devices_check (status, checked_at);
 ALTER TABLE campaigns ADD COLUMN status_reason VARCHAR(190) NOT NULL DEFAULT '' AFTER status;
 ALTER TABLE sequences ADD COLUMN status_reason VARCHAR(190) NOT NULL DEFAULT '' AFTER status;
 

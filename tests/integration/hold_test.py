@@ -153,5 +153,23 @@ def pairs_new_contacts_and_recipients_wait_alone():
         true({"new contacts", "recipient"} <= scopes, f"{scopes}")
 
 
+@test
+def a_removed_device_leaves_nothing_in_redis_and_its_messages_are_skipped():
+    with fleet_with_rules() as fleet:
+        fleet.devices(2)
+        fleet.leads(20)
+        fleet.stub.control("device:1=late:100")
+        c = fleet.campaign("c")
+        fleet.start()
+        wait_until(lambda: sent(fleet, c) > 22, 20, "some of both")
+        code, _, err = fleet.ctl("device", "remove", "d1-1", check=False)
+        true(code == 1 and "would be skipped" in err, err)
+        fleet.ctl("device", "remove", "d1-1", "--yes")
+        fleet.drain()
+        end = fleet.statuses(c)
+        true(end["skipped"] > 0 and end["sent"] + end["skipped"] == 40, f"{end}")
+        equal([], fleet.redis.call("KEYS", "*:d:1") + fleet.redis.call("KEYS", "*:d:1:*"), "keys of the removed device")
+
+
 if __name__ == "__main__":
     sys.exit(main())

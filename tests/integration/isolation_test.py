@@ -309,6 +309,12 @@ def _(w, verb):
     w.does("device", "pause", "bob-dev")
 
 
+@case("device remove", turn=3)
+def _(w, verb):
+    each(w, "device", "device", "remove", "@", "--yes")
+    w.does("device", "remove", "bob-dev", "--yes")
+
+
 @case("device add", turn=3)
 def _(w, verb):
     w.does("device", "add", "kestrel-dev", "--sender-ref", "x", "--gap", "2s")
