@@ -43,7 +43,7 @@ local function fail_device(device, kind, token, hold, code, told, throttled)
     redis.call('HSET', device, 'fails', fails, 'fail_token', d[3] or token)
     if throttled then redis.call('HSET', device, 'slow', math.min(tonumber(d[5] or '100') * 2, 1600)) end
   end
-  if not told then hold = grown(hold, kind == 'unknown' and fails - 2 or fails, 3600000) end
+  if not told then hold = grown(hold, kind == 'unknown' and fails - 2 or fails, math.min(hold * 120, 3600000)) end
   if kind == 'unknown' and fails < 3 then return end
   if hold > 0 and tonumber(d[4] or '0') < now + hold then redis.call('HSET', device, 'next', now + hold, 'held', code) end
 end

@@ -147,6 +147,9 @@ on_outcome(void *arg, const struct outcome *o)
     struct verdict v = pace_verdict(o, d->source[0] != 'd');
     FAULT("worker.answered");
     d->outcome = *o;
+    if (!v.told && o->scope == SCOPE_DEVICE) {
+        v.hold_ms = v.hold_ms * w->s->device_rest / PACE_DEVICE_REST_MS;
+    }
     d->verdict = v;
     d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;
     d->kind = v.kind;

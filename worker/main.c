@@ -22,6 +22,9 @@ static const struct conf_key keys[] = {
      "jobs in this worker's hands at most"},
     {"poll_max", CONF_MS, KEY(poll_max), "1s", "10..60000", 0,
      "longest sleep between two looks at a partition"},
+    {"device_rest", CONF_MS, KEY(device_rest), "30s", "1..3600000", 0,
+     "first rest of a device that is throttled or fails; grows up to 120 times that, at most an "
+     "hour"},
     {"drain", CONF_MS, KEY(drain), "75s", "0..3600000", 0,
      "longest wait for requests under way after SIGTERM"},
     {"journal_dir", CONF_STR, KEY(journal_dir), "", NULL, 0,

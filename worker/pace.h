@@ -27,6 +27,9 @@ bool pace_quiet_parse(const char *text, struct quiet *ret);
  * is left out or doubled when the clocks are changed.  tz may be NULL (UTC). */
 int64_t pace_quiet_left_ms(const struct quiet *q, const struct tz *tz, int64_t now_ms);
 
+/* How long a throttled device rests first, unless a worker is told otherwise (device_rest). */
+enum { PACE_DEVICE_REST_MS = 30000 };
+
 /* What an outcome means for the row, and for whatever it is about. */
 struct verdict {
     const char *kind; /* sent failed retry deferred returned unknown: as in finish.lua */

@@ -23,7 +23,7 @@ struct settings {
     struct program_settings program;
     struct compose_settings compose;
     char *journal_dir;
-    int64_t lease, renew, concurrency, drain, poll_max, journal_records;
+    int64_t lease, renew, concurrency, drain, poll_max, journal_records, device_rest;
 };
 
 enum { CLAIM_DEVICES = QUEUE_BATCH_MAX / 2, SENDERS_MAX = 64 };

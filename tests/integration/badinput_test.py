@@ -159,12 +159,13 @@ def hostile_answers_are_outcomes():
     rules = ["device:1=garbage", "device:2=wrong-type", "device:3=truncated", "device:4=huge", "device:5=dribble:40",
              "device:6=slow-headers:40", "device:7=never", "device:8=status:302", "device:9=status:418:{\"a\":",
              "device:10=reset-before", "device:11=status:204", "device:12=status:599"]
-    with Fleet(rules=rules, senders={"stub": {"timeout": "1500ms"}}) as fleet:
+    with Fleet(rules=rules, senders={"stub": {"timeout": "1500ms"}, "moved": None}) as fleet:
         fleet.devices(13)
+        fleet.sql.exec("UPDATE devices SET sender = 'moved' WHERE id = 8")
         fleet.leads(3)
         fleet.campaign("hostile", max_attempts=2)
         programs = fleet.start()
-        # A redirect means a wrong URL: the device waits for somebody to mend it.
+        # A redirect means a wrong URL: that sender's devices wait for somebody to mend it.
         wait_until(lambda: fleet.statuses() and sum(fleet.statuses().get(s, 0) for s in ("sent", "failed", "unknown")) == 36,
                    60, lambda: f"all but the redirected: {fleet.statuses()}")
         got = {int(d): (s, e) for d, s, e in fleet.sql.rows(
@@ -174,7 +175,7 @@ def hostile_answers_are_outcomes():
             equal("unknown", got[device][0], f"{rules[device - 1]}: status ({got[device][1]})")
         equal("failed", got[9][0], f"{rules[8]}: status ({got[9][1]})")
         equal("sent", got[13][0], "the honest device")
-        equal(1, sum(l.device == 8 for l in fleet.ledger()), "requests that were redirected")
+        true(1 <= sum(l.device == 8 for l in fleet.ledger()) <= 3, "requests that were redirected: one, and probes")
         true(all(p.running() for p in programs), "a program ended")
         true(max(p.peak_rss_mb() for p in programs) < 64, "a program grew over 64 MB")
         bare = fleet.sql.rows("SELECT job_id FROM broadcast_messages WHERE status <> 'sent' AND device_id <> 8"

@@ -327,7 +327,7 @@ class Stub:
 QUICK = {
     "all": {"partitions": "8", "log_level": "info"},
     "producer": {"poll_min": "20ms", "poll_max": "200ms", "steer_interval": "100ms", "enrol_interval": "200ms"},
-    "worker": {"lease": "1s", "renew": "300ms", "drain": "20s"},
+    "worker": {"lease": "1s", "renew": "300ms", "drain": "20s", "device_rest": "2ms"},
     "reaper": {"lease": "1s", "confirm": "300ms", "sweep": "100ms", "claim_lease": "2s", "fresh_age": "1s",
                "audit_interval": "3s", "retry_base": "200ms", "retry_cap": "2s", "resend_after": "300ms",
                "recovery_grace": "3s"},

@@ -309,10 +309,11 @@ def _(w, verb):
     w.does("device", "pause", "bob-dev")
 
 
-@case("device remove", turn=3)
+@case("device remove", turn=1)
 def _(w, verb):
     each(w, "device", "device", "remove", "@", "--yes")
-    w.does("device", "remove", "bob-dev", "--yes")
+    w.does("device", "add", "bob-third")
+    w.does("device", "remove", "bob-third", "--yes")
 
 
 @case("device add", turn=3)
