@@ -414,6 +414,25 @@ TEST(answers_of_odd_shapes_fall_under_a_rule)
         {1, 401, "Unauthorized", OUTCOME_REJECTED, "401"},
         {1, 413, "<html>too large</html>", OUTCOME_REJECTED, "413"},
         {1, 101 + 200, "{}", OUTCOME_REJECTED, "301"},
+        {WAHA, 201, "{\"id\":{\"_serialized\":\"true_1\"}}", OUTCOME_SENT, "201"},
+        {WAHA, 201, "{\"key\":{\"id\":\"3EB0\"}}", OUTCOME_SENT, "201"},
+        {WAHA, 201, "{\"id\":[],\"key\":7}", OUTCOME_SENT, "201-unidentified"},
+        {WAHA, 500, "{\"exception\":[\"server returned error 463\"]}", OUTCOME_UNKNOWN, "500"},
+        {WAHA, 422, "[[]]", OUTCOME_REJECTED, "422"},
+        {WAHA, 400, "<html>", OUTCOME_REJECTED, "400"},
+        {EVOLUTION, 201, "{\"status\":\"PENDING\"}", OUTCOME_SENT, "201-unidentified"},
+        {EVOLUTION, 400, "{\"response\":{\"message\":[{\"exists\":\"false\"}]}}", OUTCOME_RETRY,
+         "not-on-whatsapp"},
+        {EVOLUTION, 400, "{\"response\":{\"message\":{}}}", OUTCOME_REJECTED, "400"},
+        {EVOLUTION, 500, "{\"response\":null}", OUTCOME_UNKNOWN, "500"},
+        {WHACENTER, 200, "{\"status\":true,\"message\":[]}", OUTCOME_SENT, "200"},
+        {WHACENTER, 200, "{\"status\":false,\"message\":{\"a\":1}}", OUTCOME_REJECTED, "refused"},
+        {WHACENTER, 200, "<br />Fatal error", OUTCOME_UNKNOWN, "200"},
+        {WHACENTER, 200, "", OUTCOME_UNKNOWN, "200"},
+        {FONNTE, 200, "{\"status\":true,\"id\":[7]}", OUTCOME_SENT, "200"},
+        {FONNTE, 200, "{\"status\":true,\"id\":{}}", OUTCOME_SENT, "200-unidentified"},
+        {FONNTE, 200, "{\"status\":false,\"id\":[\"7\"]}", OUTCOME_REJECTED, "refused"},
+        {WABLAS, 500, "{\"status\":false,\"message\":\"token invalid\"}", OUTCOME_UNKNOWN, "500"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct outcome o = ask_body(&kinds[cases[i].kind], cases[i].status, "", cases[i].body);
@@ -495,6 +514,9 @@ TEST(a_secret_that_the_provider_repeats_stays_secret)
         "{\"error\":{\"code\":190,\"message\":\"Malformed access token s3cret-Tokens3cret-Token "
         "for 60123456789\"}}");
     CHECK_STR("HTTP 401: Malformed access token ****** for 60******789", o.text);
+    o = ask_body(&kinds[WHACENTER], 200, "",
+                 "{\"status\":false,\"message\":\"no device s3cret-Token\"}");
+    CHECK_STR("HTTP 200: no device ***", o.text);
     o = ask_body(&kinds[1], 400, "", "{\"code\":\"s3cret-Token\",\"message\":\"s3cret-Token\"}");
     CHECK_STR("400", o.code);
     CHECK(!strstr(o.text, "s3cret"));
