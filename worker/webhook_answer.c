@@ -189,6 +189,8 @@ classify_answer(const struct webhook_rules *rules, const struct http_result *r, 
         accept(rules, r, root, ret);
     } else {
         put(ret, rule->class, rule->scope);
+        ret->stop = rule->stop;
+        ret->stop_after = rule->stop_after;
         ret->retry_after_ms = told_when ? ret->retry_after_ms : rule->retry_ms;
     }
     json_decref(root);

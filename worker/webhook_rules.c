@@ -128,43 +128,88 @@ webhook_rules_pointer(struct webhook_rules *r, enum webhook_pointer p, const cha
     return true;
 }
 
-/* "retry/device retry=30s" */
+/* Each of these takes a word at *text, and moves on behind it. */
+static bool
+parse_class(const char **text, struct error_rule *ret, struct err *e)
+{
+    size_t len = strcspn(*text, " \t/");
+    for (int c = OUTCOME_SENT; c <= OUTCOME_NOT_SENT; c++) {
+        const char *name = outcome_class_name((enum outcome_class)c);
+        if (strlen(name) == len && memcmp(name, *text, len) == 0) {
+            ret->class = (enum outcome_class)c;
+            *text += len;
+            return true;
+        }
+    }
+    return err_set(e, ERR_INPUT, "\"%.*s\" is none of sent, rejected, retry, unknown, not_sent",
+                   (int)(len < 40 ? len : 40), *text);
+}
+
+static bool
+parse_scope(const char **text, struct error_rule *ret, struct err *e)
+{
+    size_t len = strcspn(*text, " \t");
+    for (int s = SCOPE_MESSAGE; s <= SCOPE_ENDPOINT; s++) {
+        const char *name = outcome_scope_name((enum outcome_scope)s);
+        if (strlen(name) == len && memcmp(name, *text, len) == 0) {
+            ret->scope = (enum outcome_scope)s;
+            *text += len;
+            return true;
+        }
+    }
+    return err_set(e, ERR_INPUT, "\"%.*s\" is no scope", (int)(len < 40 ? len : 40), *text);
+}
+
+static bool
+can_stop(enum outcome_scope s)
+{
+    return s == SCOPE_TEMPLATE || s == SCOPE_DEVICE || s == SCOPE_ACCOUNT;
+}
+
+static bool
+parse_option(const char **text, struct error_rule *ret, struct err *e)
+{
+    size_t len = strcspn(*text, " \t");
+    char *word = xstrndup(*text, len);
+    bool ok = true;
+    if (strcmp(word, "stop") == 0) {
+        ret->stop = true;
+        ok = can_stop(ret->scope) ||
+             err_set(e, ERR_INPUT, "stop is for the scopes template, device and account");
+    } else if (strncmp(word, "stop=", 5) == 0) {
+        char *end;
+        long n = strtol(word + 5, &end, 10);
+        ok = (n >= 1 && n <= 1000 && !*end) ||
+             err_set(e, ERR_INPUT, "\"%.40s\" is not like stop=3", word);
+        ret->stop_after = (int)n;
+    } else {
+        ok = (strncmp(word, "retry=", 6) == 0 && conf_parse_ms(word + 6, &ret->retry_ms) &&
+              ret->retry_ms >= 0) ||
+             err_set(e, ERR_INPUT, "\"%.40s\" is none of retry=30s, stop, stop=3", word);
+    }
+    free(word);
+    *text += len;
+    return ok;
+}
+
+/* "retry/device retry=30s", "rejected/template stop", "rejected stop=3" */
 static bool
 parse_action(const char *text, struct error_rule *ret, struct err *e)
 {
-    size_t len = strcspn(text, " \t/");
-    bool known = false;
-    for (int c = OUTCOME_SENT; c <= OUTCOME_NOT_SENT && !known; c++) {
-        const char *name = outcome_class_name((enum outcome_class)c);
-        known = strlen(name) == len && memcmp(name, text, len) == 0;
-        ret->class = (enum outcome_class)c;
-    }
-    if (!known) {
-        return err_set(e, ERR_INPUT, "\"%.*s\" is none of sent, rejected, retry, unknown, not_sent",
-                       (int)(len < 40 ? len : 40), text);
-    }
-    text += len;
     ret->scope = SCOPE_MESSAGE;
+    if (!parse_class(&text, ret, e)) {
+        return false;
+    }
     if (*text == '/') {
-        len = strcspn(++text, " \t");
-        known = false;
-        for (int s = SCOPE_MESSAGE; s <= SCOPE_ENDPOINT && !known; s++) {
-            const char *name = outcome_scope_name((enum outcome_scope)s);
-            known = strlen(name) == len && memcmp(name, text, len) == 0;
-            ret->scope = (enum outcome_scope)s;
+        text++;
+        if (!parse_scope(&text, ret, e)) {
+            return false;
         }
-        if (!known) {
-            return err_set(e, ERR_INPUT, "\"%.*s\" is no scope", (int)(len < 40 ? len : 40), text);
+    }
+    for (text = skip_blanks(text); *text; text = skip_blanks(text)) {
+        if (!parse_option(&text, ret, e)) {
+            return false;
         }
-        text += len;
-    }
-    text = skip_blanks(text);
-    if (*text == '\0') {
-        return true;
-    }
-    if (strncmp(text, "retry=", 6) != 0 || !conf_parse_ms(text + 6, &ret->retry_ms) ||
-        ret->retry_ms < 0) {
-        return err_set(e, ERR_INPUT, "\"%.40s\" is not like retry=30s", text);
     }
     return true;
 }

@@ -31,6 +31,8 @@ struct error_rule {
     enum outcome_class class;
     enum outcome_scope scope;
     int64_t retry_ms;
+    bool stop;
+    int stop_after;
 };
 
 struct webhook_rules {
