@@ -145,7 +145,7 @@ def check_requests(fleet, kind, peers, devices, texts):
     equal(len(rows), len(seen), f"requests that reached {kind}")
     equal({AUTHORIZATION[kind]}, {s["authorization"] for s in seen}, "authorization")
     ids = {r["provider_message_id"] for r in rows}
-    equal(1 if kind == "whacenter" else len(rows), len(ids), f"message ids of {kind}, which names none if it is whacenter")
+    equal(1 if kind == "whacenter" else len(rows), len(ids), f"message ids of {kind}")  # it names none
 
 
 @test(seconds=240)
@@ -220,7 +220,8 @@ def requests_of(kind):
 def ask(kind, port, requests, **more):
     """What the sender made of each request."""
     pairs = sender(kind, port, **more)
-    argv = [os.path.join(BUILD, "tests", "contract", "ask"), pairs.pop("type"), *(f"{k}={v}" for k, v in pairs.items())]
+    program = os.path.join(BUILD, "tests", "contract", "ask")
+    argv = [program, pairs.pop("type"), *(f"{k}={v}" for k, v in pairs.items())]
     done = subprocess.run(argv, input="".join(json.dumps(r) + "\n" for r in requests), capture_output=True, text=True,
                           env={**os.environ, "TEST_TOKEN": TOKEN, "TEST_PASSWORD": PASSWORD}, check=False, timeout=120)
     equal((0, ""), (done.returncode, done.stderr.replace(short_timeout(done.stderr), "")), f"ask {kind}")
@@ -259,8 +260,8 @@ def every_kind_of_request_is_what_the_descriptions_allow():
                 check_answers(kind, requests, answers)
                 equal(len(requests), len(peers.seen()), f"requests that reached {kind}")
                 # Whacenter's look has it in the query.
-                equal({AUTHORIZATION[kind]}, {s.get("authorization", TOKEN if TOKEN in s["path"] else "") for s in peers.seen()},
-                      f"authorization of {kind}")
+                told = {s.get("authorization", TOKEN if TOKEN in s["path"] else "") for s in peers.seen()}
+                equal({AUTHORIZATION[kind]}, told, f"authorization of {kind}")
                 print(f"{kind:<10} {name:<10} {len(requests):>3} requests, {len(paths_of(peers))} paths: "
                       + " ".join(f"{p}" for p in sorted(paths_of(peers))))
 
@@ -505,7 +506,8 @@ def kept_connections_that_close_at_random_make_no_second_send():
         equal(SENDS, attempts, "attempts")
         connections = len({s["from"] for s in peers.seen()})
         print(f"{connections} connections")
-        true(rows["unknown"] <= connections < 2 * rows["unknown"], f"connections are not kept: {connections}")
+        # Counted by their ports, of which the system gives some out a second time.
+        true(0.9 * rows["unknown"] <= connections < 2 * rows["unknown"], f"connections are not kept: {connections}")
         true(0.03 * SENDS < rows["unknown"] < 0.07 * SENDS, f"an odd share of closes: {rows}")
 
 
