@@ -66,7 +66,7 @@ static const struct conf_key keys[] = {
      "JSON pointer to an error's sentence."},
     {"error_*", CONF_STR, 0, NULL, NULL, 0,
      "error_1, error_2 ...: STATUS, code:CODE or text:TEXT -> class[/scope] [retry=30s] [stop] "
-     "[stop=3]."},
+     "[alike=3]."},
     {"connect_timeout", CONF_MS, AT(connect_ms), "5s", "1..600s", 0,
      "Time for name look-up, TCP and TLS."},
     {"timeout", CONF_MS, AT(total_ms), "60s", "1..600s", 0,

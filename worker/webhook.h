@@ -63,9 +63,8 @@ MUST_USE bool webhook_rules_pointer(struct webhook_rules *r, enum webhook_pointe
                                     const char *text, struct err *e);
 
 /* Line number n of the error map, tried in order of n: "429 -> retry/device retry=30s",
- * "code:131056 -> retry/pair", "text:not registered -> rejected/recipient",
- * "code:132001 -> rejected/template stop" (the source, device or account stops until a person
- * resumes it), "code:100 -> rejected stop=3" (the source stops after so many alike). */
+ * "code:131056 -> retry/pair", "text:not registered -> rejected/recipient", "code:132001 ->
+ * rejected/template stop", "code:100 -> rejected/message alike=3" (see struct outcome). */
 MUST_USE bool webhook_rules_error(struct webhook_rules *r, int n, const char *text, struct err *e);
 
 /* The outcome of a request; the table is in webhook_answer.c. */

@@ -128,90 +128,70 @@ webhook_rules_pointer(struct webhook_rules *r, enum webhook_pointer p, const cha
     return true;
 }
 
-/* Each of these takes a word at *text, and moves on behind it. */
+/* "retry=30s", "stop", "alike=3", in any order. */
 static bool
-parse_class(const char **text, struct error_rule *ret, struct err *e)
+parse_option(const char *word, struct error_rule *ret, struct err *e)
 {
-    size_t len = strcspn(*text, " \t/");
-    for (int c = OUTCOME_SENT; c <= OUTCOME_NOT_SENT; c++) {
-        const char *name = outcome_class_name((enum outcome_class)c);
-        if (strlen(name) == len && memcmp(name, *text, len) == 0) {
-            ret->class = (enum outcome_class)c;
-            *text += len;
-            return true;
-        }
-    }
-    return err_set(e, ERR_INPUT, "\"%.*s\" is none of sent, rejected, retry, unknown, not_sent",
-                   (int)(len < 40 ? len : 40), *text);
-}
-
-static bool
-parse_scope(const char **text, struct error_rule *ret, struct err *e)
-{
-    size_t len = strcspn(*text, " \t");
-    for (int s = SCOPE_MESSAGE; s <= SCOPE_ENDPOINT; s++) {
-        const char *name = outcome_scope_name((enum outcome_scope)s);
-        if (strlen(name) == len && memcmp(name, *text, len) == 0) {
-            ret->scope = (enum outcome_scope)s;
-            *text += len;
-            return true;
-        }
-    }
-    return err_set(e, ERR_INPUT, "\"%.*s\" is no scope", (int)(len < 40 ? len : 40), *text);
-}
-
-static bool
-can_stop(enum outcome_scope s)
-{
-    return s == SCOPE_TEMPLATE || s == SCOPE_DEVICE || s == SCOPE_ACCOUNT;
-}
-
-static bool
-parse_option(const char **text, struct error_rule *ret, struct err *e)
-{
-    size_t len = strcspn(*text, " \t");
-    char *word = xstrndup(*text, len);
-    bool ok = true;
+    char *end;
     if (strcmp(word, "stop") == 0) {
+        bool can = ret->scope == SCOPE_TEMPLATE || ret->scope == SCOPE_DEVICE ||
+                   ret->scope == SCOPE_ACCOUNT;
         ret->stop = true;
-        ok = can_stop(ret->scope) ||
-             err_set(e, ERR_INPUT, "stop is for the scopes template, device and account");
-    } else if (strncmp(word, "stop=", 5) == 0) {
-        char *end;
-        long n = strtol(word + 5, &end, 10);
-        ok = (n >= 1 && n <= 1000 && !*end) ||
-             err_set(e, ERR_INPUT, "\"%.40s\" is not like stop=3", word);
-        ret->stop_after = (int)n;
-    } else {
-        ok = (strncmp(word, "retry=", 6) == 0 && conf_parse_ms(word + 6, &ret->retry_ms) &&
-              ret->retry_ms >= 0) ||
-             err_set(e, ERR_INPUT, "\"%.40s\" is none of retry=30s, stop, stop=3", word);
+        return can || err_set(e, ERR_INPUT,
+                              "only a template's source, a device or an account can stop: write "
+                              "rejected/template stop");
     }
-    free(word);
-    *text += len;
-    return ok;
+    if (strncmp(word, "alike=", 6) == 0) {
+        long n = strtol(word + 6, &end, 10);
+        ret->stop_after = (int)n;
+        return (n >= 1 && n <= 1000 && *end == '\0') ||
+               err_set(e, ERR_INPUT, "\"%.40s\": a number of messages from 1 to 1000", word);
+    }
+    if (strncmp(word, "retry=", 6) != 0 || !conf_parse_ms(word + 6, &ret->retry_ms) ||
+        ret->retry_ms < 0) {
+        return err_set(e, ERR_INPUT, "\"%.40s\" is none of retry=30s, stop and alike=3", word);
+    }
+    return true;
 }
 
-/* "retry/device retry=30s", "rejected/template stop", "rejected stop=3" */
+/* "retry/device retry=30s" */
 static bool
 parse_action(const char *text, struct error_rule *ret, struct err *e)
 {
+    size_t len = strcspn(text, " \t/");
+    bool known = false;
+    for (int c = OUTCOME_SENT; c <= OUTCOME_NOT_SENT && !known; c++) {
+        const char *name = outcome_class_name((enum outcome_class)c);
+        known = strlen(name) == len && memcmp(name, text, len) == 0;
+        ret->class = (enum outcome_class)c;
+    }
+    if (!known) {
+        return err_set(e, ERR_INPUT, "\"%.*s\" is none of sent, rejected, retry, unknown, not_sent",
+                       (int)(len < 40 ? len : 40), text);
+    }
+    text += len;
     ret->scope = SCOPE_MESSAGE;
-    if (!parse_class(&text, ret, e)) {
-        return false;
-    }
     if (*text == '/') {
-        text++;
-        if (!parse_scope(&text, ret, e)) {
-            return false;
+        len = strcspn(++text, " \t");
+        known = false;
+        for (int s = SCOPE_MESSAGE; s <= SCOPE_ENDPOINT && !known; s++) {
+            const char *name = outcome_scope_name((enum outcome_scope)s);
+            known = strlen(name) == len && memcmp(name, text, len) == 0;
+            ret->scope = (enum outcome_scope)s;
         }
-    }
-    for (text = skip_blanks(text); *text; text = skip_blanks(text)) {
-        if (!parse_option(&text, ret, e)) {
-            return false;
+        if (!known) {
+            return err_set(e, ERR_INPUT, "\"%.*s\" is no scope", (int)(len < 40 ? len : 40), text);
         }
+        text += len;
     }
-    return true;
+    char *options = xstrdup(text), *rest = NULL;
+    bool ok = true;
+    for (char *word = strtok_r(options, " \t", &rest); word && ok;
+         word = strtok_r(NULL, " \t", &rest)) {
+        ok = parse_option(word, ret, e);
+    }
+    free(options);
+    return ok;
 }
 
 static bool
