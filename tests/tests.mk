@@ -18,7 +18,11 @@ $B/tests/zones/due: $B/tests/zones/due.o $B/shared.a
 $B/tests/bench/render: $B/tests/bench/render.o $B/shared.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lxxhash
 
-tests: $(TESTS) $B/tests/zones/due $B/tests/bench/render
+# Makes a sender do what lines of JSON say, for the contract tests.
+$B/tests/contract/ask: $B/tests/contract/ask.o $B/rooms.a $B/shared.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(test_libs)
+
+tests: $(TESTS) $B/tests/zones/due $B/tests/bench/render $B/tests/contract/ask
 .PHONY: tests
 
 # --- what people type ----------------------------------------------------------------------------------
@@ -40,7 +44,7 @@ show-adopt: deps
 	@python3 tests/integration/adopt_test.py show
 # Servers from npm judge what the senders of known providers ask, and fail in every way.
 contract: deps
-	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@$(MAKE) --no-print-directory -s -j$(CORES) all $B/tests/contract/ask
 	@T_VERBOSE=1 python3 tests/contract/contract.py
 layers: all
 	@python3 tests/layers.py $B

@@ -1,4 +1,4 @@
-/* The plumbing of a provider's sender: its connection pool, its headers, its refusals. */
+/* What providers' senders have in common before a request: settings, names, their pool. */
 #include "worker/provider.h"
 
 #include "shared/conf.h"
@@ -14,33 +14,35 @@
 /* Bytes of an answer that are read: the longest known is a tenth of it. */
 enum { MAX_BODY = 65536 };
 
-struct send {
-    const struct provider *provider;
-    int attempt;
-    sender_done *done;
-    void *arg;
-};
+char *
+provider_base64(const void *bytes, size_t len)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = bytes;
+    char *text = xmalloc((len + 2) / 3 * 4 + 1), *to = text;
+    for (size_t i = 0; i < len; i += 3) {
+        unsigned v = p[i] * 65536u;
+        v += i + 1 < len ? p[i + 1] * 256u : 0;
+        v += i + 2 < len ? p[i + 2] : 0;
+        *to++ = letters[v >> 18];
+        *to++ = letters[v >> 12 & 63];
+        *to++ = i + 1 < len ? letters[v >> 6 & 63] : '=';
+        *to++ = i + 2 < len ? letters[v & 63] : '=';
+    }
+    *to = '\0';
+    return text;
+}
 
 char *
 provider_basic(const char *user, const char *password)
 {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct buf b = {0};
     char *plain = xasprintf("%s:%s", user, password);
-    size_t len = strlen(plain);
-    buf_adds(&b, "Basic ");
-    for (size_t i = 0; i < len; i += 3) {
-        unsigned v = (unsigned char)plain[i] * 65536u;
-        v += i + 1 < len ? (unsigned char)plain[i + 1] * 256u : 0;
-        v += i + 2 < len ? (unsigned char)plain[i + 2] : 0;
-        char four[4] = {letters[v >> 18], letters[v >> 12 & 63],
-                        i + 1 < len ? letters[v >> 6 & 63] : '=',
-                        i + 2 < len ? letters[v & 63] : '='};
-        buf_add(&b, four, sizeof four);
-    }
+    char *encoded = provider_base64(plain, strlen(plain));
+    char *value = xasprintf("Basic %s", encoded);
     free(plain);
-    return b.data;
+    free(encoded);
+    return value;
 }
 
 bool
@@ -61,6 +63,63 @@ provider_is_number(const char *text)
     return digits >= 1 && digits <= 15 && !text[digits];
 }
 
+bool
+provider_is_name(const char *text)
+{
+    return text && *text && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+}
+
+char *
+provider_path(const char *head, const char *name, const char *tail)
+{
+    struct buf b = {0};
+    buf_adds(&b, head);
+    for (; *name; name++) {
+        unsigned char c = (unsigned char)*name;
+        if (isascii(c) && (isalnum(c) || strchr("-._~", c))) {
+            buf_add(&b, name, 1);
+        } else {
+            buf_addf(&b, "%%%02X", c);
+        }
+    }
+    buf_adds(&b, tail);
+    return b.data;
+}
+
+const char *
+provider_media_word(enum media_kind kind)
+{
+    static const char *const words[] = {[MEDIA_IMAGE] = "image",
+                                        [MEDIA_VIDEO] = "video",
+                                        [MEDIA_AUDIO] = "audio",
+                                        [MEDIA_DOCUMENT] = "document"};
+    return words[kind];
+}
+
+const char *
+provider_media_name(const struct media *m)
+{
+    static const struct {
+        const char *mime, *name;
+    } known[] = {{"image/jpeg", "image.jpg"},         {"image/png", "image.png"},
+                 {"image/webp", "image.webp"},        {"video/mp4", "video.mp4"},
+                 {"video/3gpp", "video.3gp"},         {"audio/mpeg", "audio.mp3"},
+                 {"audio/ogg", "audio.ogg"},          {"audio/aac", "audio.aac"},
+                 {"audio/mp4", "audio.m4a"},          {"audio/amr", "audio.amr"},
+                 {"application/pdf", "document.pdf"}, {"text/plain", "document.txt"}};
+    if (m->filename && *m->filename) {
+        return m->filename;
+    }
+    for (size_t i = 0; m->mime && i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].mime, m->mime) == 0) {
+            return known[i].name;
+        }
+    }
+    return provider_media_word(m->kind);
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
 static bool
 check_url(const struct provider_settings *s, struct err *e)
 {
@@ -76,8 +135,8 @@ check_url(const struct provider_settings *s, struct err *e)
 
 bool
 provider_open(struct provider *p, struct ev_loop *loop, const struct conf_section *section,
-              const struct provider_settings *s, char *authorization, char *secret,
-              const char *extra_header, struct err *e)
+              const struct provider_settings *s, const char *credential_name, char *credential,
+              char *secret, const char *extra_header, struct err *e)
 {
     const struct http_options o = {
         .connect_ms = s->connect_ms,
@@ -88,7 +147,8 @@ provider_open(struct provider *p, struct ev_loop *loop, const struct conf_sectio
         .insecure = s->insecure,
         .extra_header = extra_header,
     };
-    p->authorization = authorization;
+    p->credential_name = credential_name;
+    p->credential = credential;
     p->secret = secret;
     p->limit_ms = s->total_ms;
     if (!check_url(s, e) || !http_open(loop, &o, &p->http, e)) {
@@ -114,64 +174,21 @@ provider_close(struct provider *p)
     http_close(p->http);
     outcome_queue_free(p->refusals, NULL);
     free(p->base);
-    free(p->authorization);
+    free(p->credential);
     free(p->secret);
 }
 
-static void
-on_result(void *arg, const struct http_result *r)
+void
+provider_end(void *self)
 {
-    struct send *s = arg;
-    struct outcome o;
-    provider_classify(s->provider->table, r, s->attempt, s->provider->secret, &o);
-    s->done(s->arg, &o);
-    free(s);
+    provider_close(self);
+    free(self);
 }
 
-void
-provider_post(struct provider *p, const struct message *m, const char *path, json_t *body,
-              const struct http_header *extra, sender_done *done, void *arg)
+int64_t
+provider_limit_ms(const void *self)
 {
-    struct http_header headers[4] = {{"User-Agent", "paceline/" PACELINE_VERSION},
-                                     {"Content-Type", "application/json"}};
-    size_t n = 2;
-    if (p->authorization) {
-        headers[n++] = (struct http_header){"Authorization", p->authorization};
-    }
-    if (extra) {
-        headers[n++] = *extra;
-    }
-    char *url = xasprintf("%s%s", p->base, path);
-    char *text = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    if (text) {
-        const struct http_request r = {
-            .method = "POST",
-            .url = url,
-            .headers = headers,
-            .n_headers = n,
-            .body = text,
-            .body_len = strlen(text),
-            .not_after_mono_ms = m->not_after_mono_ms,
-        };
-        struct send *s = xmalloc(sizeof *s);
-        *s = (struct send){p, m->attempt, done, arg};
-        http_send(p->http, &r, on_result, s);
-    } else {
-        provider_refuse(p, SCOPE_MESSAGE, "bad-value", "the message fits in no JSON", done, arg);
-    }
-    free(text);
-    free(url);
-}
-
-void
-provider_refuse(struct provider *p, enum outcome_scope scope, const char *code, const char *text,
-                sender_done *done, void *arg)
-{
-    struct outcome o = {.class = OUTCOME_REJECTED, .scope = scope};
-    (void)snprintf(o.code, sizeof o.code, "%s", code);
-    (void)snprintf(o.text, sizeof o.text, "%s", text);
-    outcome_queue_add(p->refusals, &o, done, arg);
+    return ((const struct provider *)self)->limit_ms;
 }
 
 size_t
@@ -179,4 +196,54 @@ provider_max_chars(const void *self, bool caption)
 {
     (void)self;
     return caption ? WHATSAPP_CAPTION_MAX : WHATSAPP_TEXT_MAX;
+}
+
+struct key_settings {
+    struct provider_settings common;
+    char *api_key;
+};
+
+static bool
+check_key(const char *key, bool needed, struct err *e)
+{
+    return key && *key
+               ? provider_printable(key, e)
+               : !needed || err_set(e, ERR_INPUT, "missing; api_key = env:NAME or file:PATH");
+}
+
+bool
+provider_open_key(const struct provider_table *t, const char *header, bool needed,
+                  struct ev_loop *loop, const struct conf_section *section, void **ret,
+                  struct err *e)
+{
+    const struct conf_key keys[] = {
+        PROVIDER_KEYS(t->name, struct key_settings, NULL),
+        {"api_key", CONF_STR, offsetof(struct key_settings, api_key), NULL, NULL, CONF_SECRET,
+         "The gateway's key, best as env:NAME or file:PATH."},
+        {0},
+    };
+    struct key_settings s = {0};
+    if (!section) {
+        return err_set(e, ERR_INPUT, "%s needs a section: [sender NAME] with its url", t->name);
+    }
+    if (!conf_section_apply(section, keys, &s, e)) {
+        return false;
+    }
+    struct provider *p = xcalloc(1, sizeof *p);
+    p->table = t;
+    bool ok = check_key(s.api_key, needed, e) || sender_at_key(section, "api_key", e);
+    if (ok) {
+        char *key = s.api_key && *s.api_key ? xstrdup(s.api_key) : NULL;
+        ok = provider_open(p, loop, section, &s.common, header, key, s.api_key, NULL, e);
+        s.api_key = NULL;
+    }
+    free(s.common.type);
+    free(s.common.url);
+    free(s.api_key);
+    if (!ok) {
+        provider_end(p);
+        return false;
+    }
+    *ret = p;
+    return true;
 }

@@ -148,10 +148,14 @@ struct sender {
     void (*check)(void *self, const char *device_ref, sender_checked *done, void *arg);
 };
 
-extern const struct sender sender_log, sender_null, sender_webhook, sender_cloudapi, sender_gowa;
+extern const struct sender sender_log, sender_null, sender_webhook, sender_cloudapi, sender_gowa,
+    sender_waha, sender_evolution, sender_form;
 
 /* By type name; NULL when there is none. */
 const struct sender *sender_by_type(const char *type);
+
+/* What of m is beyond those CAN_ flags, as a sentence; NULL: nothing. */
+const char *sender_cannot(unsigned can, const struct message *m);
 
 /* Puts the place of a key, or of the section that lacks it, before an error.  Returns false. */
 bool sender_at_key(const struct conf_section *s, const char *key, struct err *e);

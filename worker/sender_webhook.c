@@ -421,6 +421,24 @@ add_headers(const struct webhook *w, const struct message *m, struct draft *d, s
     return true;
 }
 
+static unsigned
+webhook_can(const void *self)
+{
+    const struct webhook *w = self;
+    return webhook_template_has_media_url(w->body) || webhook_template_has_media_url(w->url)
+               ? CAN_MEDIA_URL
+               : 0;
+}
+
+static void
+refuse_beyond(struct webhook *w, const char *beyond, sender_done *done, void *arg)
+{
+    struct outcome o = {
+        .class = OUTCOME_REJECTED, .scope = SCOPE_TEMPLATE, .stop = true, .code = "unsupported"};
+    (void)snprintf(o.text, sizeof o.text, "%s", beyond);
+    outcome_queue_add(w->refusals, &o, done, arg);
+}
+
 static void
 refuse(struct webhook *w, const struct err *why, sender_done *done, void *arg)
 {
@@ -435,6 +453,11 @@ webhook_send(void *self, const struct message *m, sender_done *done, void *arg)
     struct webhook *w = self;
     struct draft d = {0};
     struct err e;
+    const char *beyond = sender_cannot(webhook_can(w), m);
+    if (beyond) {
+        refuse_beyond(w, beyond, done, arg);
+        return;
+    }
     bool ok = webhook_template_expand(w->url, m, &d.text, &e);
     if (ok) {
         end_part(&d);
@@ -485,4 +508,5 @@ const struct sender sender_webhook = {
     .close = webhook_close,
     .limit_ms = webhook_limit_ms,
     .max_chars = webhook_max_chars,
+    .can = webhook_can,
 };

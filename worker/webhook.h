@@ -10,7 +10,8 @@ struct buf;
 
 /* --- templates (webhook_template.c) ----------------------------------------------------------
  *
- * Text with {job_id} {attempt} {device} {device_ref} {recipient} {name} {text}.  "{{" is a brace; a
+ * Text with {job_id} {attempt} {device} {device_ref} {recipient} {name} {text} and, of a message's
+ * medium, {media_url} {media_type} {filename}, which are empty without one.  "{{" is a brace; a
  * brace that begins no lower-case word in braces stands for itself. */
 
 enum webhook_escape {
@@ -33,6 +34,8 @@ MUST_USE bool webhook_template_parse(const char *text, enum webhook_escape escap
  * a JSON string that is no UTF-8, a part "." or ".." of a URL's path. */
 MUST_USE bool webhook_template_expand(const struct webhook_template *t, const struct message *m,
                                       struct buf *out, struct err *e);
+/* Whether {media_url} stands in it; t may be NULL. */
+bool webhook_template_has_media_url(const struct webhook_template *t);
 void webhook_template_free(struct webhook_template *t);
 
 /* --- answers (webhook_answer.c) -------------------------------------------------------------- */

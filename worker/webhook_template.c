@@ -1,4 +1,5 @@
 #include "shared/mem.h"
+#include "worker/provider.h"
 #include "worker/webhook.h"
 
 #include <ctype.h>
@@ -8,10 +9,23 @@
 
 #include <jansson.h>
 
-enum var { NO_VAR, JOB_ID, ATTEMPT, DEVICE, DEVICE_REF, RECIPIENT, NAME, TEXT };
+enum var {
+    NO_VAR,
+    JOB_ID,
+    ATTEMPT,
+    DEVICE,
+    DEVICE_REF,
+    RECIPIENT,
+    NAME,
+    TEXT,
+    MEDIA_URL,
+    MEDIA_TYPE,
+    FILENAME
+};
 
-static const char *const var_names[] = {"",           "job_id",    "attempt", "device",
-                                        "device_ref", "recipient", "name",    "text"};
+static const char *const var_names[] = {"",           "job_id",     "attempt", "device",
+                                        "device_ref", "recipient",  "name",    "text",
+                                        "media_url",  "media_type", "filename"};
 
 /* A run of literal text, or a variable. */
 struct piece {
@@ -155,7 +169,8 @@ static size_t
 place_of_sample(const struct webhook_template *t, size_t offset)
 {
     for (size_t i = 0; i < t->n; i++) {
-        size_t len = t->pieces[i].var == NO_VAR ? t->pieces[i].len : 1;
+        /* The sample has no medium, and one character of everything else. */
+        size_t len = t->pieces[i].var == NO_VAR ? t->pieces[i].len : t->pieces[i].var < MEDIA_URL;
         if (offset < len) {
             return place(t, t->pieces[i].at) + offset;
         }
@@ -232,6 +247,16 @@ webhook_template_free(struct webhook_template *t)
         free(t->text);
         free(t);
     }
+}
+
+bool
+webhook_template_has_media_url(const struct webhook_template *t)
+{
+    bool has = false;
+    for (size_t i = 0; t && i < t->n && !has; i++) {
+        has = t->pieces[i].var == MEDIA_URL;
+    }
+    return has;
 }
 
 static bool
@@ -331,6 +356,15 @@ add_var(const struct webhook_template *t, enum var var, const struct message *m,
         break;
     case TEXT:
         return add_value(t, var, m->text, m->text_len, out, e);
+    case MEDIA_URL:
+        s = m->media ? m->media->url : NULL;
+        break;
+    case MEDIA_TYPE:
+        s = m->media ? provider_media_word(m->media->kind) : NULL;
+        break;
+    case FILENAME:
+        s = m->media ? m->media->filename : NULL;
+        break;
     }
     s = s ? s : "";
     return add_value(t, var, s, strlen(s), out, e);

@@ -24,13 +24,60 @@ const random = () => {
 };
 
 let serial = 0;
-const accepted = (gowa, to) => gowa
-  ? {code: 'SUCCESS', message: 'Message sent', results: {message_id: `3EB0${++serial}`, status: 'sent'}}
-  : {messaging_product: 'whatsapp', contacts: [{input: to, wa_id: to}], messages: [{id: `wamid.${++serial}`}]};
-const refused = (gowa, code) => gowa
-  ? {status: 0, code, message: `refused with ${code}`, results: null}
-  : {error: {message: `(#${code}) refused`, type: 'OAuthException', code: Number(code), fbtrace_id: 'A',
-             error_data: {messaging_product: 'whatsapp', details: 'as asked'}}};
+const sentence = (code) => code.replace(/_/g, ' ');
+const evolutionRefusal = (code) => code === 'exists' ? {exists: false, jid: 'x', number: '1'} : sentence(code);
+
+// By provider: the paths that are its own, what it says when it takes a message, an upload or a look, when it refuses.
+const PROVIDERS = {
+  cloudapi: {
+    path: /^\/v[0-9.]+\//,
+    accepts: (to, path) => /\/media$/.test(path) ? {id: `44907${++serial}`}
+      : {messaging_product: 'whatsapp', contacts: [{input: to, wa_id: to}], messages: [{id: `wamid.${++serial}`}]},
+    state: {id: '1065', status: 'CONNECTED', quality_rating: 'GREEN'},
+    refuses: (code) => ({error: {message: `(#${code}) refused`, type: 'OAuthException', code: Number(code), fbtrace_id: 'A',
+                                 error_data: {messaging_product: 'whatsapp', details: 'as asked'}}}),
+  },
+  waha: {
+    path: /^\/api\/(send(Text|Image|Video|Voice|File)$|sessions\/)/,
+    accepts: () => ({id: `true_60@c.us_${++serial}`, timestamp: 1}), status: 201,
+    state: {name: 'default', status: 'WORKING'},
+    refuses: (code, status) => status === 422 ? {error: 'Session status is not as expected', session: 's', status: code,
+                                                 expected: ['WORKING']}
+      : {statusCode: status, exception: {message: sentence(code)}},
+  },
+  evolution: {
+    path: /^\/(message|instance)\//,
+    accepts: () => ({key: {remoteJid: '60@s.whatsapp.net', fromMe: true, id: `3EB0${++serial}`}, status: 'PENDING'}), status: 201,
+    state: {instance: {instanceName: 'x', state: 'open'}},
+    refuses: (code, status) => ({status, error: 'Refused', response: {message: [evolutionRefusal(code)]}}),
+  },
+  whacenter: {
+    path: /^\/api\/(send|statusDevice)$/,
+    accepts: () => ({status: true, message: 'Message will be sent', data: []}),
+    state: {status: true, message: 'success get device status', data: {status: 'CONNECTED'}},
+    refuses: (code) => ({status: false, message: sentence(code), data: []}),
+  },
+  wablas: {
+    path: /^\/api\/(send-|device\/)/,
+    accepts: () => ({status: true, message: 'pending', data: {messages: [{id: `w${++serial}`, status: 'pending'}]}}),
+    state: {status: true, data: {status: 'connected'}},
+    refuses: (code) => ({status: false, message: sentence(code)}),
+  },
+  fonnte: {
+    path: /^\/(send|device)$/,
+    accepts: () => ({detail: 'success! message in queue', id: [`f${++serial}`], process: 'pending', status: true}),
+    state: {device: '60', device_status: 'connect', status: true},
+    refuses: (code) => ({status: false, reason: sentence(code), requestid: ++serial}),
+  },
+  gowa: {
+    path: /./,
+    accepts: () => ({code: 'SUCCESS', message: 'Message sent', results: {message_id: `3EB0${++serial}`, status: 'sent'}}),
+    state: {code: 'SUCCESS', message: 'x', results: {device_id: 'x', is_connected: true, is_logged_in: true}},
+    refuses: (code) => ({status: 0, code, message: `refused with ${code}`, results: null}),
+  },
+};
+const providerOf = (path) => Object.values(PROVIDERS).find((p) => p.path.test(path));
+const LOOKS = /^\/(app\/status|devices\/|instance\/|device$|api\/(sessions\/|statusDevice$|device\/))/;
 
 function endless(head, everyMs, piece) {
   const stream = new PassThrough();
@@ -50,23 +97,23 @@ function json(status, value, body = JSON.stringify(value)) {
   return {statusCode: status, headers, body};
 }
 
-// What a device's name asks for.
-async function play(what, gowa, to) {
-  const [word, status, ...rest] = what.split('_');
-  const code = rest.join('_');
+// What a message's text asks for.
+async function play(a) {
+  const [word, status, ...rest] = a.name.split('_');
+  const accepted = () => json(a.provider.status || 200, a.provider.accepts(a.to, a.path));
   switch (word) {
     case 'close': return 'close';
     case 'reset': return 'reset';
-    case 'sometimes': return random() < Number(closeRate) ? 'close' : json(200, accepted(gowa, to));
-    case 'late': await pause(700); return json(200, accepted(gowa, to));
+    case 'sometimes': return random() < Number(closeRate) ? 'close' : accepted();
+    case 'late': await pause(700); return accepted();
     case 'garbage': return json(200, null, '\u0000}{]["\ufffd');
-    case 'error': return json(Number(status), refused(gowa, code));
-    default: return json(200, accepted(gowa, to));
+    case 'error': return json(Number(status), a.provider.refuses(rest.join('_'), Number(status)));
+    default: return a.look ? json(200, a.provider.state) : accepted();
   }
 }
 
 // What is no whole answer.  A stream serves one request, so there are some of each.
-const STREAMS = 12;
+const STREAMS = 32;
 const streams = {
   never: (rule) => rule.thenTimeout(),
   dribble: (rule) => rule.thenStream(200, endless('{"code":"', 100, 'x')),
@@ -77,6 +124,7 @@ const streams = {
 function raw(names) {
   return net.createServer((socket) => {
     let got = '';
+    socket.setEncoding('latin1'); // a character a byte, as lengths are counted
     socket.on('error', () => {});
     socket.on('data', (data) => {
       got += data;
@@ -100,17 +148,20 @@ async function main() {
   const mockttp = need('mockttp').getLocal({http2: false, maxBodySize: 1 << 20});
   await mockttp.start(0);
   const about = async (request) => {
-    const body = await request.body.getText();
-    let parsed = {};
-    try { parsed = JSON.parse(body); } catch { /* told as it came */ }
-    const gowa = request.path.endsWith('/send/message');
-    const name = nameOf(gowa ? parsed.message : parsed.text && parsed.text.body);
-    return {gowa, name, to: gowa ? parsed.phone : parsed.to, parsed, body};
+    const text = await request.body.getText() || '';
+    const form = (request.headers['content-type'] || '').startsWith('application/x-www-form-urlencoded');
+    let parsed = form ? Object.fromEntries(new URLSearchParams(text)) : {};
+    try { parsed = form ? parsed : JSON.parse(text); } catch { /* a form of parts, or nothing */ }
+    const [path] = request.path.split('?');
+    const to = parsed.to || parsed.phone || parsed.chatId || parsed.number || parsed.target ||
+      (/name="phone"\r\n\r\n([^\r]*)/.exec(text) || [])[1];
+    return {provider: providerOf(path), look: LOOKS.test(path) || (request.method === 'GET'), path, to, parsed,
+            name: nameOf(decodeURIComponent(path) + (form ? Object.values(parsed).join(' ') : text))};
   };
   // Each rule is asked about every request: none where many are to come.
   for (let i = 0; i < STREAMS && !Number(closeRate); i++) {
     for (const [word, end] of Object.entries(streams)) {
-      await end(mockttp.forPost().matching(async (request) => (await about(request)).name === word).once());
+      await end(mockttp.forAnyRequest().matching(async (request) => (await about(request)).name === word).once());
     }
   }
   await mockttp.on('request', async (request) => {
@@ -119,11 +170,14 @@ async function main() {
   });
   await mockttp.forAnyRequest().always().thenCallback(async (request) => {
     const a = await about(request);
-    say({seen: a.name, to: a.to, path: request.path, from: request.remotePort,
-         authorization: request.headers.authorization, body: a.parsed});
-    return play(a.name, a.gowa, a.to);
+    const {authorization, apikey} = request.headers;
+    say({seen: a.name, to: a.to, method: request.method, path: request.path, from: request.remotePort,
+         authorization: authorization || request.headers['x-api-key'] || apikey || a.parsed.device_id,
+         length: Number(request.headers['content-length'] || 0), body: a.parsed});
+    return play(a);
   });
-  const wire = raw((text) => nameOf(text.slice(text.indexOf('\r\n\r\n'))));
+  const decoded = (text) => decodeURIComponent(text.replace(/%(?![0-9A-F]{2})/g, ''));
+  const wire = raw((text) => nameOf(decoded(text.slice(text.indexOf('\r\n\r\n')))));
   await new Promise((done) => wire.listen(0, '127.0.0.1', done));
   const ports = {provider: mockttp.port, raw: wire.address().port};
   if (description) {

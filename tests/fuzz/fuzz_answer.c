@@ -4,6 +4,7 @@
  *   make fuzz runs it; what it found is kept in build-fuzz/corpus/fuzz_answer */
 #include "shared/mem.h"
 #include "shared/render.h"
+#include "worker/answer.h"
 #include "worker/pace.h"
 #include "worker/provider.h"
 
@@ -47,6 +48,35 @@ check_text(const char *text, size_t size)
     }
 }
 
+static bool
+refuses(const struct provider_table *t, const struct http_result *r)
+{
+    json_t *root = json_loadb(r->body, r->body_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    bool yes = json_is_false(answer_find(root, t->verdict));
+    json_decref(root);
+    return yes && !r->truncated;
+}
+
+static void
+check_upload(const struct provider_table *t, const struct http_result *r)
+{
+    struct outcome o;
+    provider_classify_upload(t, r, secret, &o);
+    expect(o.class != OUTCOME_UNKNOWN);
+    expect(!o.provider_id[0] == (o.class != OUTCOME_SENT));
+    expect(o.code[0] && !strstr(o.code, secret));
+    check_text(o.text, sizeof o.text);
+}
+
+static void
+check_state(const struct provider_table *t, const struct http_result *r)
+{
+    char text[200];
+    enum device_state state = provider_state_of(t, r, secret, text, sizeof text);
+    expect(state == DEVICE_UNKNOWN || (r->end == HTTP_ANSWERED && !r->truncated));
+    check_text(text, sizeof text);
+}
+
 static void
 check(const struct provider_table *t, const struct http_result *r, int attempt)
 {
@@ -58,8 +88,10 @@ check(const struct provider_table *t, const struct http_result *r, int attempt)
     bool answered = r->end == HTTP_ANSWERED, good = r->status >= 200 && r->status <= 299;
     expect(o.retry_after_ms >= 0 && o.retry_after_ms <= 86400000);
     expect(o.class != OUTCOME_SENT || (answered && good));
-    /* What may have been accepted is never sent again. */
-    expect(!answered || !good || o.class == OUTCOME_SENT || o.class == OUTCOME_UNKNOWN);
+    /* What may have been accepted is never sent again: a provider that refuses with a status of
+     * success has said so in its `verdict`. */
+    expect(!answered || !good || o.class == OUTCOME_SENT || o.class == OUTCOME_UNKNOWN ||
+           (t->verdict && refuses(t, r)));
     expect(answered || o.class == (r->started ? OUTCOME_UNKNOWN : OUTCOME_NOT_SENT));
     expect(!o.provider_id[0] || o.class == OUTCOME_SENT);
     expect(o.code[0] && strlen(o.code) < sizeof o.code && !strstr(o.code, secret));
@@ -94,8 +126,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     r.body = at;
     r.body_len = (size_t)(end - at);
     (void)snprintf(r.code, sizeof r.code, "%d", r.status);
-    check(&cloudapi_table, &r, 1 + (data[2] >> 2 & 1));
-    check(&gowa_table, &r, 1 + (data[2] >> 2 & 1));
+    for (const struct provider_table *const *t = provider_tables; *t; t++) {
+        check(*t, &r, 1 + (data[2] >> 2 & 1));
+        check_upload(*t, &r);
+        check_state(*t, &r);
+    }
     free(copy);
     return 0;
 }

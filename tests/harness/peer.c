@@ -102,8 +102,9 @@ serve(struct peer *p, struct side_of *s)
     if (len == 0) {
         return;
     }
-    char *head = xstrndup(s->in.data, head_len),
-         *body = xstrndup(s->in.data + head_len, len - head_len);
+    char *head = xstrndup(s->in.data, head_len), *body = xmalloc(len - head_len + 1);
+    memcpy(body, s->in.data + head_len, len - head_len); /* any bytes */
+    body[len - head_len] = '\0';
     struct peer_request rq = {s->number, ++s->nth, head, body, len - head_len};
     buf_clear(&s->reply.bytes);
     s->reply = (struct peer_reply){.bytes = s->reply.bytes};

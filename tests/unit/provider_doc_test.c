@@ -28,6 +28,9 @@ add_answer(struct buf *b, const struct provider_rule *r)
                                        [WHEN_ID] = " with an id",
                                        [WHEN_CODE] = " with a code",
                                        [WHEN_NO_CODE] = " without a code",
+                                       [WHEN_TEXT] = " with a sentence",
+                                       [WHEN_ACCEPTED] = " `true`",
+                                       [WHEN_REFUSED] = " `false`",
                                        [WHEN_TOLD] = " with Retry-After"};
     struct buf cell = {0};
     if (r->from) {
@@ -61,9 +64,9 @@ add_duration(struct buf *b, int64_t ms)
     buf_addf(b, "%lld %s | ", (long long)(ms / units[i].ms), units[i].unit);
 }
 
-/* What the fleet makes of it: pace.c is asked, not described. */
+/* What becomes of the row: pace.c is asked, not described. */
 static void
-add_verdict(struct buf *b, const struct outcome *o, int strikes)
+add_row_kind(struct buf *b, const struct verdict *v, int strikes)
 {
     static const struct {
         const char *kind, *words;
@@ -73,9 +76,8 @@ add_verdict(struct buf *b, const struct outcome *o, int strikes)
                  {"deferred", "waits, none charged"},
                  {"returned", "waits until it is mended"},
                  {"unknown", "unknown"}};
-    struct verdict v = pace_verdict(o, true);
     size_t i = 0;
-    while (strcmp(kinds[i].kind, v.kind) != 0) {
+    while (strcmp(kinds[i].kind, v->kind) != 0) {
         i++;
     }
     if (strikes) {
@@ -83,8 +85,38 @@ add_verdict(struct buf *b, const struct outcome *o, int strikes)
     } else {
         add_cell(b, kinds[i].words);
     }
-    if (v.hold_ms) {
-        add_duration(b, v.hold_ms);
+}
+
+/* Whom an outcome delays or stops, in words. */
+static const char *
+scope_words(enum outcome_scope s)
+{
+    static const char *const words[] = {[SCOPE_MESSAGE] = "message",
+                                        [SCOPE_RECIPIENT] = "recipient",
+                                        [SCOPE_PAIR] = "pair",
+                                        [SCOPE_DEVICE] = "device",
+                                        [SCOPE_NEW_CONTACTS] = "new contacts",
+                                        [SCOPE_TEMPLATE] = "source",
+                                        [SCOPE_ACCOUNT] = "account",
+                                        [SCOPE_ENDPOINT] = "endpoint"};
+    return words[s];
+}
+
+/* What stops, or waits for how long at least. */
+static void
+add_action(struct buf *b, const struct outcome *o, const struct verdict *v)
+{
+    bool ended = o->class == OUTCOME_SENT || o->class == OUTCOME_UNKNOWN;
+    int64_t ms = v->hold_ms ? v->hold_ms : o->retry_after_ms;
+    if (o->stop) {
+        buf_addf(b, "**%s stops** | ", scope_words(o->scope));
+    } else if (o->stop_after) {
+        buf_addf(b, "source stops after %d alike | ", o->stop_after);
+    } else if (ms && !ended &&
+               (o->scope == SCOPE_RECIPIENT || strcmp(v->kind, "failed") != 0)) {
+        buf_addf(b, o->scope == SCOPE_NEW_CONTACTS ? "%s wait " : "%s waits ",
+                 scope_words(o->scope));
+        add_duration(b, ms);
     } else {
         buf_adds(b, "| ");
     }
@@ -100,29 +132,59 @@ end_row(struct buf *b)
 }
 
 static void
+add_scope(struct buf *b, const struct provider_rule *r)
+{
+    buf_adds(b, outcome_scope_name(r->scope));
+    if (r->extent) {
+        buf_addf(b, " (%s)", r->extent);
+    }
+    buf_adds(b, " | ");
+}
+
+static void
 print_table(const struct provider_table *t, struct buf *b)
 {
-    buf_adds(b,
-             "| answer | meaning | class | scope | acts on | the row | device rests | what to do "
-             "| source |\n|---|---|---|---|---|---|---|---|---|\n");
+    buf_adds(b, "| answer | meaning | class | scope | the row | at the first | what to do | source "
+                "|\n|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < t->n_rules; i++) {
         const struct provider_rule *r = &t->rules[i];
         const struct outcome o = {
             .class = r->class,
             .scope = r->scope,
             .retry_after_ms = r->retry_ms,
+            .stop = r->stop,
+            .stop_after = r->stop_after,
         };
+        struct verdict v = pace_verdict(&o, true);
         buf_adds(b, "| ");
         add_answer(b, r);
         add_cell(b, r->meaning);
         add_cell(b, outcome_class_name(r->class));
-        add_cell(b, r->extent);
-        add_cell(b, outcome_scope_name(r->scope));
-        add_verdict(b, &o, r->strikes);
+        add_scope(b, r);
+        add_row_kind(b, &v, r->strikes);
+        add_action(b, &o, &v);
         add_cell(b, r->advice);
         add_cell(b, r->source);
         end_row(b);
     }
+}
+
+static void
+print_states(const struct provider_table *t, struct buf *b)
+{
+    static const char *const words[] = {
+        [DEVICE_UNKNOWN] = "unknown", [DEVICE_ONLINE] = "online", [DEVICE_OFFLINE] = "offline"};
+    buf_adds(b, "| answer to a look | device | meaning |\n|---|---|---|\n");
+    for (size_t i = 0; i < t->n_states; i++) {
+        const struct provider_state *s = &t->states[i];
+        buf_addf(b, s->to ? "| %d to %d" : "| %d", s->from, s->to);
+        buf_addf(b, s->value ? " `%s` = `%s` | " : " `%s` = anything else | ", s->pointer,
+                 s->value);
+        add_cell(b, words[s->state]);
+        add_cell(b, s->meaning);
+        end_row(b);
+    }
+    buf_adds(b, "| any other, or none | unknown | a failed look is never an offline device |\n");
 }
 
 static void
@@ -145,7 +207,7 @@ print_unanswered(struct buf *b)
         {HTTP_RESEND_REFUSED, true, "a second writing was about to begin (also curl 65)"},
         {HTTP_CLOSED, true, "the worker stopped before the answer"},
     };
-    buf_adds(b, "| without an answer | class | acts on | the row | device rests |\n"
+    buf_adds(b, "| without an answer | class | scope | the row | at the first |\n"
                 "|---|---|---|---|---|\n");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct http_result r = {.end = cases[i].end, .started = cases[i].started};
@@ -155,7 +217,9 @@ print_unanswered(struct buf *b)
         add_cell(b, cases[i].what);
         add_cell(b, outcome_class_name(o.class));
         add_cell(b, outcome_scope_name(o.scope));
-        add_verdict(b, &o, 0);
+        struct verdict v = pace_verdict(&o, true);
+        add_row_kind(b, &v, 0);
+        add_action(b, &o, &v);
         end_row(b);
     }
 }
@@ -208,11 +272,16 @@ TEST(the_page_is_what_the_tables_say)
 {
     char *was = read_page(), *is = xstrdup(was);
     struct buf b = {0};
-    print_table(&cloudapi_table, &b);
-    is = replaced(is, "cloudapi", &b);
-    buf_clear(&b);
-    print_table(&gowa_table, &b);
-    is = replaced(is, "gowa", &b);
+    for (const struct provider_table *const *t = provider_tables; *t; t++) {
+        buf_clear(&b);
+        print_table(*t, &b);
+        is = replaced(is, (*t)->name, &b);
+        char *name = xasprintf("%s states", (*t)->name);
+        buf_clear(&b);
+        print_states(*t, &b);
+        is = replaced(is, name, &b);
+        free(name);
+    }
     buf_clear(&b);
     print_unanswered(&b);
     is = replaced(is, "unanswered", &b);

@@ -127,36 +127,38 @@ TEST(a_time_limit_below_the_gateways_own_is_warned_of)
 
 TEST(what_no_provider_would_take_makes_no_request)
 {
+#define ALL ((1u << N_KINDS) - 1)
     static const struct {
         const char *ref, *recipient, *text, *code;
         enum outcome_scope scope;
-        bool gowa_too;
+        unsigned kinds; /* bits */
     } cases[] = {
-        {"1065", "60123456789", "caf\xe9", "bad-value", SCOPE_MESSAGE, true},
-        {"1065", "60123456789", "", "bad-value", SCOPE_MESSAGE, true},
-        {"1065", "+60123456789", "x", "bad-recipient", SCOPE_RECIPIENT, true},
-        {"1065", "", "x", "bad-recipient", SCOPE_RECIPIENT, true},
-        {"1065", "1234567890123456", "x", "bad-recipient", SCOPE_RECIPIENT, true},
-        {"../me", "60123456789", "x", "bad-device", SCOPE_DEVICE, false},
-        {"", "60123456789", "x", "bad-device", SCOPE_DEVICE, false},
+        {"1065", "60123456789", "caf\xe9", "bad-value", SCOPE_MESSAGE, ALL},
+        {"1065", "60123456789", "", "bad-value", SCOPE_MESSAGE, ALL},
+        {"1065", "+60123456789", "x", "bad-recipient", SCOPE_RECIPIENT, ALL},
+        {"1065", "", "x", "bad-recipient", SCOPE_RECIPIENT, ALL},
+        {"1065", "1234567890123456", "x", "bad-recipient", SCOPE_RECIPIENT, ALL},
+        {"../me", "60123456789", "x", "bad-device", SCOPE_DEVICE, 1 << CLOUDAPI},
+        {"..", "60123456789", "x", "bad-device", SCOPE_DEVICE, 1 << CLOUDAPI | 1 << EVOLUTION},
+        {"", "60123456789", "x", "bad-device", SCOPE_DEVICE, 1 << CLOUDAPI | 1 << EVOLUTION},
     };
-    for (size_t k = 0; k < 2; k++) {
+    for (size_t k = 0; k < N_KINDS; k++) {
         struct peer *p = peer_start(&(struct peer_options){.script = say_ok});
         void *self = open_kind(&kinds[k], p, "9s");
-        struct report r;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             struct message m = message_of(cases[i].text);
             m.device_ref = cases[i].ref;
             m.recipient = cases[i].recipient;
-            if (k == 0 || cases[i].gowa_too) {
-                start(kinds[k].sender, self, &m, &r);
-                turn_until(&r.times, 1);
-                check_outcome(&r.o, OUTCOME_REJECTED, cases[i].scope, cases[i].code);
+            if (cases[i].kinds >> k & 1) {
+                struct outcome o = deliver_message(kinds[k].sender, self, &m);
+                check_outcome(&o, OUTCOME_REJECTED, cases[i].scope, cases[i].code);
+                CHECK(!o.stop);
             }
         }
         CHECK_INT(0, peer_requests(p));
         CHECK_INT(4096, kinds[k].sender->max_chars(self, false)); /* the worker counts */
         CHECK_INT(1024, kinds[k].sender->max_chars(self, true));
+        CHECK_INT(9000, kinds[k].sender->limit_ms(self));
         end_sender(kinds[k].sender, self, p);
     }
 }
@@ -164,7 +166,7 @@ TEST(what_no_provider_would_take_makes_no_request)
 TEST(closing_reports_every_message_once)
 {
     struct peer_reply silence = {.then = PEER_HOLD};
-    for (size_t k = 0; k < 2; k++) {
+    for (size_t k = 0; k < N_KINDS; k++) {
         struct peer *p = peer_start(&(struct peer_options){.script = say, .arg = &silence});
         void *self = open_kind(&kinds[k], p, "30s");
         struct message m = message_of("x"), bad = message_of("\xff");
@@ -218,10 +220,20 @@ TEST(mistakes_in_a_section_have_file_line_and_key)
     check_refused(g, "f.conf:12: user: a name",
                   section_of(U, "user", "a:b", "password", "s3cret", NULL));
     check_refused(g, "f.conf:12: token: unknown", section_of(U, "token", "s3cret", NULL));
+    check_refused(
+        c, "f.conf:12: marketing_messages: ", section_of(T, "marketing_messages", "perhaps", NULL));
+    check_refused(&sender_waha, "f.conf:10: url: missing", section_of("type", "waha", NULL));
+    check_refused(&sender_waha, "f.conf:12: api_key: a control",
+                  section_of(U, "api_key", "s3cret\n", NULL));
+    check_refused(&sender_evolution, "f.conf:10: api_key: missing", section_of(U, NULL));
+    check_refused(&sender_evolution, "f.conf:12: token: unknown", section_of(U, T, NULL));
     check_refused(g, "f.conf:12: timeout: ", section_of(U, "timeout", "1h", NULL));
     struct err e;
     void *self;
     CHECK(!c->open(ev_default_loop(0), NULL, &self, &e));
     CHECK(!g->open(ev_default_loop(0), NULL, &self, &e));
+    CHECK(!sender_waha.open(ev_default_loop(0), NULL, &self, &e));
     CHECK(sender_by_type("cloudapi") == c && sender_by_type("gowa") == g);
+    CHECK(sender_by_type("waha") == &sender_waha);
+    CHECK(sender_by_type("evolution") == &sender_evolution);
 }

@@ -188,6 +188,47 @@ TEST(what_never_left_is_not_sent)
     end_sender(&sender_webhook, w, NULL);
 }
 
+TEST(a_webhook_takes_media_when_its_template_has_their_url)
+{
+    static const struct media image = {.kind = MEDIA_IMAGE, .url = "https://a.example/x.jpg"},
+                              bytes = {.kind = MEDIA_IMAGE, .bytes = "x", .len = 1};
+    static const struct message_template approved = {.name = "x", .language = "en"};
+    static const struct {
+        const char *body;
+        const struct media *media;
+        const struct message_template *template;
+        unsigned can;
+        bool ok;
+    } cases[] = {{"{\"u\":\"{media_url}\"}", &image, NULL, CAN_MEDIA_URL, true},
+                 {"{\"u\":\"{media_url}\"}", &bytes, NULL, CAN_MEDIA_URL, false},
+                 {"{\"u\":\"{media_url}\"}", NULL, &approved, CAN_MEDIA_URL, false},
+                 {"{\"u\":\"{text}\"}", &image, NULL, 0, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct peer *p = peer_start(&(struct peer_options){.script = say_ok});
+        struct conf_section s = section_of("type", "webhook", "url", peer_url(p), "allow_private",
+                                           "yes", "body", cases[i].body, NULL);
+        void *self = open_sender(&sender_webhook, &s);
+        struct message m = message_of("");
+        struct report r;
+        m.media = cases[i].media;
+        m.template = cases[i].template;
+        CHECK_INT(cases[i].can, sender_webhook.can(self));
+        start(&sender_webhook, self, &m, &r);
+        turn_until(&r.times, 1);
+        if (cases[i].ok) {
+            CHECK_INT(OUTCOME_SENT, r.o.class);
+            char *got = peer_last(p);
+            CHECK(strstr(got, "{\"u\":\"https://a.example/x.jpg\"}"));
+            free(got);
+        } else {
+            check_outcome(&r.o, OUTCOME_REJECTED, SCOPE_TEMPLATE, "unsupported");
+            CHECK(r.o.stop);
+        }
+        CHECK_INT(cases[i].ok, peer_requests(p));
+        end_sender(&sender_webhook, self, p);
+    }
+}
+
 TEST(closing_a_webhook_reports_every_message_once)
 {
     struct peer_reply silence = {.then = PEER_HOLD};

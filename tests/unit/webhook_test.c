@@ -55,6 +55,39 @@ TEST(values_are_escaped_for_where_they_stand)
     check_expands("", ESCAPE_NONE, "x", "");
 }
 
+TEST(a_medium_has_variables_that_are_empty_without_one)
+{
+    static const char with_media[] =
+        "{\"t\":\"{text}\",\"u\":\"{media_url}\",\"k\":\"{media_type}\","
+        "\"f\":\"{filename}\"}";
+    static const struct media pdf = {
+        .kind = MEDIA_DOCUMENT, .url = "https://a/x?b=\"1\"", .filename = "\xc3\xa9.pdf"};
+    struct webhook_template *t = NULL, *plain = NULL;
+    struct message m = message_of("Hi");
+    struct buf b = {0};
+    CHECK_OK(webhook_template_parse(with_media, ESCAPE_JSON, &t, e));
+    CHECK_OK(webhook_template_parse("{\"t\":\"{text} {media_type} {{media_url}\"}", ESCAPE_JSON,
+                                    &plain, e));
+    CHECK(webhook_template_has_media_url(t) && !webhook_template_has_media_url(plain) &&
+          !webhook_template_has_media_url(NULL));
+    CHECK_OK(webhook_template_expand(t, &m, &b, e));
+    CHECK_STR("{\"t\":\"Hi\",\"u\":\"\",\"k\":\"\",\"f\":\"\"}", b.data);
+    buf_clear(&b);
+    m.media = &pdf;
+    CHECK_OK(webhook_template_expand(t, &m, &b, e));
+    CHECK_STR("{\"t\":\"Hi\",\"u\":\"https://a/"
+              "x?b=\\\"1\\\"\",\"k\":\"document\",\"f\":\"\xc3\xa9.pdf\"}",
+              b.data);
+    buf_done(&b);
+    webhook_template_free(t);
+    webhook_template_free(plain);
+    struct err e = {0};
+    CHECK(!webhook_template_parse("{\"a\":\"{media_url}\"{media_type}}", ESCAPE_JSON, &t, &e));
+    CHECK(strstr(e.text, "character 19: {media_type} must stand between quotes"));
+    CHECK(!webhook_template_parse("{\"a\":\"{media_url}{text}\",}", ESCAPE_JSON, &t, &e));
+    CHECK(strstr(e.text, "character 26: not JSON"));
+}
+
 TEST(mistakes_in_templates_have_their_place)
 {
     static const struct {
