@@ -20,6 +20,7 @@
 #define KAPSO META "; kapso 0.3.0"
 #define PYWA  META "; pywa errors.py"
 #define OWN   "rule for unlisted answers"
+#define DAY   86400000
 
 /* clang-format off */
 static const struct provider_rule rules[] = {
