@@ -61,13 +61,16 @@ bench-render: deps
 show-zones: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
 	@python3 tests/integration/zones_test.py --all
+show-scopes: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
+	@T_VERBOSE=1 python3 tests/integration/scopes_test.py only
 show-clocks: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/integration/clock_test.py
 # Prints the tables of docs/providers.md anew, from the code's own.
 docs: $B/tests/unit/provider_doc_test
 	@DOCS_WRITE=1 $<
-.PHONY: docs contract deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-zones show-clocks
+.PHONY: docs contract deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-zones show-clocks show-scopes
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

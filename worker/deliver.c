@@ -243,6 +243,9 @@ on_permit(void *arg, const struct err *e)
         } else if (b->items.permit[i].answer != PERMIT_GO) {
             event = EVENT_REFUSED;
             metric_add(&worker_metrics[M_STALE], b->items.permit[i].answer == PERMIT_STALE);
+            if (b->items.permit[i].answer == PERMIT_STOPPED) {
+                claim_device(b->part, d->lease.device); /* the next one may go at once */
+            }
         } else {
             event = now - d->asked_ms > w->s->lease / 2 ? EVENT_TOO_OLD : EVENT_GO;
             if (d->gap_ms > 0) {
