@@ -42,6 +42,7 @@ show-adopt: deps
 contract: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/contract/contract.py
+	@T_VERBOSE=1 python3 tests/contract/webhooks.py
 layers: all
 	@python3 tests/layers.py $B
 scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
