@@ -32,6 +32,8 @@ enum {
     QUERY_MS = 3000,
     BODIES_MAX = 64, /* of one transaction */
     CHALLENGE_MAX = 256,
+    ALL_MAX = 64 << 20, /* bytes of bodies at one time: nobody has proven anything yet */
+    TELL_MS = 1000,     /* between two lines of the log about strangers */
 };
 
 struct receipts_flags {
@@ -109,15 +111,22 @@ answer(struct http_post *r, unsigned status, const char *key, const char *text)
     http_post_answer(r, status, &json, status == 503 ? RETRY_AFTER_S : 0);
 }
 
-/* Whoever posts learns no more than that it is refused: what is wrong with a body that is not
- * signed is nobody's business. */
+/* Whoever posts learns no more than that it is refused, and cannot fill the log. */
 static void
 refuse(struct http_post *r, const struct receipts_section *s, unsigned status, int metric,
        const char *why)
 {
+    static int64_t tell_at, untold;
+    bool stranger = metric == M_SIGNATURE || metric == M_TOKEN || metric == M_PATH;
     metric_add(&metrics[metric], 1);
-    log_warn("receipts_refused", "section", LOG_S(s ? s->name : ""), "status", LOG_I(status), "why",
-             LOG_S(why));
+    if (!stranger || clock_mono_ms() >= tell_at) {
+        log_warn("receipts_refused", "section", LOG_S(s ? s->name : ""), "status", LOG_I(status),
+                 "why", LOG_S(why), "untold", LOG_I(untold));
+        tell_at = stranger ? clock_mono_ms() + TELL_MS : tell_at;
+        untold = 0;
+    } else {
+        untold++;
+    }
     answer(r, status, "error", why);
 }
 
@@ -436,6 +445,7 @@ run(struct ctl *c, const struct args *a)
         struct http_posts_config config = {.path = RECEIPTS_PATH,
                                            .body_max = RECEIPTS_BODY_MAX,
                                            .body_ms = BODY_MS,
+                                           .all_max = ALL_MAX,
                                            .webhook = true,
                                            .headers = s->conf.headers};
         s->posts = http_posts_open(&config);

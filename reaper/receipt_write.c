@@ -38,6 +38,12 @@ value_code(struct sql *q, const struct receipt_target *t)
 }
 
 static void
+value_id(struct sql *q, const struct receipt_target *t)
+{
+    sql_str(q, t->raise->provider_id);
+}
+
+static void
 add_case(struct sql *q, const struct receipt_batch *b,
          void (*value)(struct sql *, const struct receipt_target *))
 {
@@ -72,6 +78,9 @@ raise_rows(struct store *db, const struct receipt_batch *b, struct err *e)
     add_case(&q, b, value_time);
     sql_text(&q, ", receipt_code = ");
     add_case(&q, b, value_code);
+    sql_text(&q, ", provider_message_id = COALESCE(provider_message_id, ");
+    add_case(&q, b, value_id);
+    sql_text(&q, ")");
     sql_text(&q, " WHERE id IN (");
     sql_ids(&q, ids, n);
     sql_text(&q, ")");

@@ -250,13 +250,14 @@ static void
 count(const struct receipt_batch *b)
 {
     int64_t ends[RECEIPT_ORPHAN + 1] = {0};
+    uint64_t orphan = 0;
     for (size_t i = 0; i < b->n; i++) {
         ends[b->lines[i].end]++;
-        if (b->lines[i].end == RECEIPT_ORPHAN) {
-            log_warn("receipt_orphan", "section", LOG_S(b->lines[i].section), "kind",
-                     LOG_S(receipt_kind_name(b->lines[i].r.kind)), "receipt",
-                     LOG_I(b->lines[i].id));
-        }
+        orphan = b->lines[i].end == RECEIPT_ORPHAN ? b->lines[i].id : orphan;
+    }
+    if (orphan) {
+        log_info("receipts_orphaned", "receipts", LOG_I(ends[RECEIPT_ORPHAN]), "one",
+                 LOG_I(orphan));
     }
     metric_add(&reaper_metrics[M_RECEIPTS_APPLIED], ends[RECEIPT_APPLIED]);
     metric_add(&reaper_metrics[M_RECEIPTS_ORPHANED], ends[RECEIPT_ORPHAN]);

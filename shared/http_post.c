@@ -16,6 +16,7 @@ enum {
     DISCARD_TIMES = 8, /* of the limit is read and dropped before a body is cut off */
     POST_CONNECTIONS = 64,
     WEBHOOK_CONNECTIONS = 256,
+    BUSY_S = 5, /* for whoever came too much */
     HEADERS_MAX = 8
 };
 
@@ -26,6 +27,7 @@ struct http_posts {
     pthread_cond_t come;
     struct http_post *first, **last; /* complete, and not asked for yet */
     size_t active;
+    size_t held; /* bytes of bodies */
 };
 
 /* Belongs to the server's thread, but between its hand-over and http_post_answer(), when it belongs
@@ -39,6 +41,7 @@ struct http_post {
     int64_t since_ms;
     unsigned status; /* 0: not decided */
     int retry_after_s;
+    size_t held; /* of them here */
     bool handed_over, get, text;
     char *path, *headers[HEADERS_MAX];
 };
@@ -89,10 +92,35 @@ is_authorised(const struct http_posts *p, struct MHD_Connection *conn)
 /* --- reading -------------------------------------------------------------------------- */
 
 static void
+drop_body(struct http_post *r)
+{
+    buf_done(&r->body);
+    (void)pthread_mutex_lock(&r->all->lock);
+    r->all->held -= r->held;
+    (void)pthread_mutex_unlock(&r->all->lock);
+    r->held = 0;
+}
+
+/* False when all bodies together would be too much. */
+static bool
+hold(struct http_post *r, size_t n)
+{
+    struct http_posts *p = r->all;
+    (void)pthread_mutex_lock(&p->lock);
+    bool fits = !p->c.all_max || p->held + n <= p->c.all_max;
+    if (fits) {
+        p->held += n;
+        r->held += n;
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return fits;
+}
+
+static void
 refuse(struct http_post *r, unsigned status, const char *why)
 {
     r->status = status;
-    buf_done(&r->body);
+    drop_body(r);
     buf_addf(&r->answer, "{\"error\":\"%s\"}", why);
 }
 
@@ -147,6 +175,10 @@ take(struct http_post *r, const char *upload, size_t n)
     }
     if (!r->status && r->read > c->body_max) {
         refuse_size(r);
+    }
+    if (!r->status && !hold(r, n)) {
+        r->retry_after_s = BUSY_S;
+        refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "too much comes at once: post it again");
     }
     if (!r->status) {
         buf_add(&r->body, upload, n);
@@ -232,7 +264,7 @@ http_posts_completed(struct http_post *r)
         return;
     }
     struct http_posts *p = r->all;
-    buf_done(&r->body);
+    drop_body(r);
     buf_done(&r->answer);
     for (size_t i = 0; i < HEADERS_MAX; i++) {
         free(r->headers[i]);
@@ -353,7 +385,7 @@ http_post_answer_text(struct http_post *r, unsigned status, struct buf *text)
 void
 http_post_answer(struct http_post *r, unsigned status, struct buf *json, int retry_after_s)
 {
-    buf_done(&r->body);
+    drop_body(r);
     r->answer = *json;
     *json = (struct buf){0};
     r->retry_after_s = retry_after_s;

@@ -4,10 +4,10 @@
  * bodies come in, and what it owns stays in one thread.
  *
  * Refused without the program: another method (405), wrong credentials (401), a body beyond the
- * limit (413); a body that takes longer than allowed is cut off.  A refused body is read to its end
- * first, so that the answer is not lost in a reset connection.  Every answer ends its connection,
- * but a webhook's: a kept one that the server closes just then costs the client a request that it
- * does not repeat. */
+ * limit (413) or too many at once (503); a body that takes longer than allowed is cut off.  A
+ * refused body is read to its end first, so that the answer is not lost in a reset connection.
+ * Every answer ends its connection, but a webhook's: a kept one that the server closes just then
+ * costs the client a request that it does not repeat. */
 #ifndef SHARED_HTTP_POST_H
 #define SHARED_HTTP_POST_H
 
@@ -23,7 +23,8 @@ struct http_posts_config {
     const char *path; /* kept; one that ends with "/" stands for all that begin with it */
     const char *user, *password; /* of HTTP Basic authentication; user NULL: anybody may post */
     size_t body_max;
-    int body_ms; /* the longest that a body may take from its first byte to its last */
+    int body_ms;    /* the longest that a body may take from its first byte to its last */
+    size_t all_max; /* bytes of all bodies at one time, 0: no bound; who comes too much gets 503 */
     /* For clients that repeat what failed, as webhooks do: GET is handed over as well, connections
      * are kept, and more of them are taken. */
     bool webhook;

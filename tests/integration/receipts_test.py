@@ -173,6 +173,31 @@ def bodies_that_are_strange_are_refused_or_left_out_and_nothing_breaks():
 
 
 @test
+def strangers_can_neither_fill_the_memory_nor_the_log():
+    with fleet() as f:
+        f.devices(1)
+        server = Receipts(f)
+        size, open_ = 3 << 20, []
+        for _ in range(30):  # 90 MiB
+            s = server.connect()
+            s.sendall(server.head("meta", b" " * size, "X-Hub-Signature-256: sha256=00") + b" " * (size - 1))
+            open_.append(s)
+        server.takes("gowa", {"event": "call.offer"})  # what is small still fits
+        seen = []
+        for s in open_:
+            with s:
+                s.sendall(b" ")
+                seen.append(int(s.recv(65536).split()[1]))
+        equal({401, 503}, set(seen), "answers")
+        true(20 <= seen.count(401) <= 21, f"{seen}")
+        for _ in range(200):
+            server.refuses(401, "signature", "meta", b"{}", line="x: y")
+        true(len([l for l in server.process.lines() if "receipts_refused" in l]) < 30, "lines of the log")
+        server.takes("meta", b'{"entry":[]}' + b" " * (size - 12))
+        true(server.process.peak_rss_mb() < 200, f"{server.process.peak_rss_mb()} MB")
+
+
+@test
 def while_mysql_is_away_it_says_so_and_drains_when_it_is_asked_to_go():
     with fleet() as f:
         f.devices(1)
@@ -298,16 +323,16 @@ def an_unknown_outcome_is_what_a_receipt_says():
                                       status("wamid.3", "failed", tag="two:1", code=131026), status("wamid.5", "delivered", to=None),
                                       status("wamid.6", "sent", tag="OTHER:1"), status("WAMID.5", "read")))
         wait_until(lambda: len(server.rows("state = 'applied'")) == 4, 20, lambda: f"{server.rows()}")
-        equal([("sent", "sent", 0, "wamid.1"), ("failed", "failed", 0, None), ("unknown", "none", 1, None),
+        equal([("sent", "sent", 0, "wamid.1"), ("failed", "failed", 0, "wamid.2"), ("unknown", "none", 1, None),
                ("sent", "delivered", 0, "wamid.5"), ("unknown", "none", 1, None)],
               [looks(f, x) for x in (out, refused, two, byid, other)], "rows")
         equal(("131026", "because of \u00fcber"), (row(f, refused)["error_class"], row(f, refused)["error_message"]), "error")
         events = dict(f.sql.rows("SELECT message_id, CONCAT(event, ' ', actor, ' ', detail) FROM message_events"))
         equal("receipt receipts/meta sent, told by job and attempt", events[str(out)], "history")
         server.takes("meta", statuses(status("wamid.2", "delivered"), status("wamid.3b", "delivered", tag="two:2")))
-        server.takes("meta", statuses(status("wamid.2", "delivered", tag="re:fused:1", field="other")))
         wait_until(lambda: looks(f, two)[0] == "sent", 20, "the second attempt")
         equal(("sent", "delivered", 0), looks(f, two)[:3], "two")
+        wait_until(lambda: looks(f, refused) == ("sent", "delivered", 0, "wamid.2"), 20, "what arrived was sent")
 
 
 @test
@@ -414,6 +439,31 @@ def what_would_be_sent_again_is_taken_back():
         equal(1, len(f.ledger()), "sends")
         f.ctl("audit", "conservation")
         equal([("finished", "1")], f.sql.rows(f"SELECT status, n_sent FROM campaigns WHERE id = {c}"), "campaign")
+
+
+@test
+def a_reaper_that_dies_with_the_job_taken_back_loses_nothing():
+    with Fleet(faults=True, rules=["nth:1=reset-after"], conf={"reaper": {"resend_after": "10ms", "audit_interval": "1h"}}) as f:
+        (d,) = f.devices(1, gap=(600000, 600000))
+        f.leads(1)
+        f.campaign("c", on_unknown="resend")
+        f.start()
+        wait_until(lambda: f.sql.rows("SELECT status, unknowns FROM broadcast_messages") == [("queued", "1")], 30, "the resend to wait")
+        job = f.sql.one("SELECT job_id FROM broadcast_messages")
+        where = f"pl:{{p{d % 8:02}}}:d:{d}:ids"
+        wait_until(lambda: str(f.redis.call("HGET", where, job)).startswith("W"), 20, "the job in Redis")
+        for name in ("reaper1", "producer1"):
+            f.processes.pop(name).kill()
+        server = Receipts(f)
+        server.takes("meta", statuses(status("wamid.1", "read", tag=job + ":1")))
+        dying = f.spawn("reaper", "dying", fault="receipts.applied:1:kill")
+        wait_until(lambda: dying.status() == -signal.SIGKILL, 20, "its death")
+        equal(None, f.redis.call("HGET", where, job), "the job in Redis")
+        true(f.sql.one("SELECT status FROM broadcast_messages") != "sent", "nothing was committed")
+        f.start(producer=1, worker=0)
+        f.drain()
+        equal([("sent", "read")], f.sql.rows("SELECT status, receipt FROM broadcast_messages"), "row")
+        equal(1, len(f.ledger()), "sends")
 
 
 @test(seconds=180)
