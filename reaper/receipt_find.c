@@ -155,12 +155,12 @@ take_target(struct receipt_batch *b, const struct rows *r)
     if (!row_status_parse(rows_str(r, 1), &status)) {
         return;
     }
-    *t = (struct receipt_target){.id = rows_uint(r, 0),
-                                 .device = rows_uint(r, 6),
-                                 .gen = (uint32_t)rows_uint(r, 2),
-                                 .row = {status, (uint32_t)rows_uint(r, 3),
-                                         (uint32_t)rows_uint(r, 4),
-                                         receipt_kind_parse(rows_str(r, 5))}};
+    *t = (struct receipt_target){
+        .id = rows_uint(r, 0),
+        .device = rows_uint(r, 6),
+        .gen = (uint32_t)rows_uint(r, 2),
+        .row = {status, (uint32_t)rows_uint(r, 3), (uint32_t)rows_uint(r, 4),
+                receipt_kind_parse(rows_str(r, 5)), strcmp(rows_str(r, 9), "assumed") == 0}};
     t->ended = status != ROW_PENDING && status != ROW_PROCESSING && status != ROW_QUEUED;
     (void)snprintf(t->job_id, sizeof t->job_id, "%s", rows_str(r, 7));
     (void)snprintf(t->provider_id, sizeof t->provider_id, "%s", rows_str(r, 8));
@@ -185,7 +185,7 @@ receipt_lock_rows(struct store *db, struct receipt_batch *b, struct err *e)
     }
     qsort(ids, n, sizeof *ids, by_id);
     sql_text(&q, "SELECT id, status, gen, attempt, unknowns, receipt, device_id, job_id, "
-                 "provider_message_id FROM broadcast_messages WHERE id IN (");
+                 "provider_message_id, error_class FROM broadcast_messages WHERE id IN (");
     sql_ids(&q, ids, n);
     sql_text(&q, ") ORDER BY id FOR UPDATE");
     bool ok = store_query(db, &q, &r, e);

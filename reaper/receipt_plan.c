@@ -10,7 +10,7 @@ static struct receipt_action
 went_out(const struct receipt_row *row, const struct receipt *r, struct receipt_action a)
 {
     a.raise = r->kind > row->receipt;
-    if (row->status == ROW_SENT) {
+    if (row->status == ROW_SENT && !row->assumed) {
         return a;
     }
     a.evidence = true;
@@ -26,17 +26,18 @@ went_out(const struct receipt_row *row, const struct receipt *r, struct receipt_
 static struct receipt_action
 did_not(const struct receipt_row *row, const struct receipt *r, struct receipt_action a)
 {
+    bool open = row->status == ROW_UNKNOWN || row->assumed;
+    bool final = row->status == ROW_SENT || row->status == ROW_FAILED || row->status == ROW_SKIPPED;
     if (row->status == ROW_SENT && r->other_id) {
         return a;
     }
-    bool final = row->status == ROW_SENT || row->status == ROW_FAILED || row->status == ROW_SKIPPED;
-    if (final) {
+    if (final && !open) {
         a.raise = r->kind > row->receipt;
         return a;
     }
-    a.evidence = row->status == ROW_UNKNOWN || row->unknowns > 0;
+    a.evidence = open || row->unknowns > 0;
     a.unknowns -= a.unknowns > 0;
-    if (row->status == ROW_UNKNOWN && a.unknowns == 0) {
+    if (open && a.unknowns == 0) {
         a.status = ROW_FAILED;
         a.raise = r->kind > row->receipt;
     }

@@ -22,6 +22,7 @@ struct receipt_row {
     enum row_status status;
     uint32_t attempt, unknowns;
     enum receipt_kind receipt; /* the highest so far */
+    bool assumed;              /* sent, as its policy assumed: nobody knows */
 };
 
 struct receipt_action {
@@ -36,7 +37,8 @@ struct receipt_action {
 /* Rules: a receipt only rises.  "sent", "delivered" and "read" prove that the message went out,
  * whatever its row says: it is sent.  "failed" resolves an attempt whose outcome is open: the row
  * has failed unless another attempt is open; a row that is sent stays so, with the failure as its
- * receipt, unless that is another attempt's.  While a result is on its way to a row that waits for
+ * receipt, unless that is another attempt's.  One that was only assumed to be sent is as open as an
+ * unknown one.  While a result is on its way to a row that waits for
  * it, a receipt of that attempt waits too. */
 struct receipt_action receipt_plan(const struct receipt_row *row, const struct receipt *r);
 

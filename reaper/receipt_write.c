@@ -98,7 +98,7 @@ prove_row(struct store *db, const struct receipt_target *t, struct err *e)
              "UPDATE broadcast_messages SET status = %s, attempt = %u, unknowns = %u, updated_at = "
              "UTC_TIMESTAMP(3)",
              row_status_name(t->row.status), t->row.attempt, t->row.unknowns);
-    if (t->row.status == ROW_SENT) {
+    if (t->row.status == ROW_SENT && l->r.kind != RECEIPT_FAILED) {
         sql_addf(&q,
                  ", error_class = NULL, error_message = NULL, decide_at = NULL, "
                  "provider_message_id = %s, sent_at = ",

@@ -93,6 +93,7 @@ decide(struct receipt_batch *b, struct receipt_line *l)
         t->row.status = a.status;
         t->row.attempt = a.attempt;
         t->row.unknowns = a.unknowns;
+        t->row.assumed = t->row.assumed && l->r.kind == RECEIPT_FAILED && a.unknowns > 0;
         b->resolved++;
     }
 }

@@ -5,7 +5,7 @@ static struct receipt_action
 plan(enum row_status status, uint32_t attempt, uint32_t unknowns, enum receipt_kind has,
      enum receipt_kind kind, uint32_t of)
 {
-    struct receipt_row row = {status, attempt, unknowns, has};
+    struct receipt_row row = {status, attempt, unknowns, has, false};
     struct receipt r = {.kind = kind, .attempt = of, .age_ms = RECEIPT_RESULT_MS};
     return receipt_plan(&row, &r);
 }
@@ -81,9 +81,27 @@ TEST(a_failure_resolves_one_open_attempt_and_sends_nothing)
     CHECK(!a.evidence && a.raise);
 }
 
+TEST(what_was_only_assumed_is_open)
+{
+    struct receipt_row row = {ROW_SENT, 1, 1, RECEIPT_NONE, true};
+    struct receipt r = {.kind = RECEIPT_FAILED, .attempt = 1};
+    struct receipt_action a = receipt_plan(&row, &r);
+    CHECK_INT(ROW_FAILED, a.status);
+    CHECK(a.evidence && a.raise && a.unknowns == 0);
+    r.kind = RECEIPT_SENT;
+    a = receipt_plan(&row, &r);
+    CHECK_INT(ROW_SENT, a.status);
+    CHECK(a.evidence && a.raise && a.unknowns == 0 && !a.take_back);
+    row.unknowns = 2; /* of two one is known not to have arrived */
+    r.kind = RECEIPT_FAILED;
+    a = receipt_plan(&row, &r);
+    CHECK_INT(ROW_SENT, a.status);
+    CHECK(a.evidence && !a.raise && a.unknowns == 1);
+}
+
 TEST(a_failure_of_another_attempt_is_not_this_ones)
 {
-    struct receipt_row row = {ROW_SENT, 2, 1, RECEIPT_SENT};
+    struct receipt_row row = {ROW_SENT, 2, 1, RECEIPT_SENT, false};
     struct receipt r = {.kind = RECEIPT_FAILED, .attempt = 1, .other_id = true};
     struct receipt_action a = receipt_plan(&row, &r);
     CHECK(!a.raise && !a.evidence && !a.wait);
@@ -93,7 +111,7 @@ TEST(a_failure_of_another_attempt_is_not_this_ones)
 
 TEST(a_result_on_its_way_is_waited_for)
 {
-    struct receipt_row row = {ROW_QUEUED, 1, 1, RECEIPT_NONE};
+    struct receipt_row row = {ROW_QUEUED, 1, 1, RECEIPT_NONE, false};
     for (int kind = RECEIPT_SENT; kind <= RECEIPT_READ; kind++) {
         struct receipt r = {.kind = (enum receipt_kind)kind, .attempt = 2};
         CHECK(receipt_plan(&row, &r).wait);
