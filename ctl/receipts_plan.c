@@ -1,9 +1,8 @@
 #include "ctl/receipts_plan.h"
 
-#include "shared/civil.h"
+#include "ctl/receipts_value.h"
 #include "shared/mem.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,21 +76,6 @@ receipt_shape_of(const char *type)
 
 /* --- values --------------------------------------------------------------------------- */
 
-/* The first characters that fit, of a valid UTF-8 text. */
-static void
-take_text(char *out, size_t size, const char *text)
-{
-    size_t n = strlen(text);
-    if (n >= size) {
-        n = size - 1;
-        while (n && ((unsigned char)text[n] & 0xc0) == 0x80) {
-            n--;
-        }
-    }
-    memcpy(out, text, n);
-    out[n] = '\0';
-}
-
 /* Text or number as text; "" for anything else. */
 static const char *
 word_of(const json_t *v, char number[32])
@@ -103,7 +87,18 @@ word_of(const json_t *v, char number[32])
         (void)snprintf(number, 32, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
         return number;
     }
+    if (json_is_real(v) && json_real_value(v) > -1e15 && json_real_value(v) < 1e15) {
+        (void)snprintf(number, 32, "%.0f", json_real_value(v));
+        return number;
+    }
     return json_is_true(v) ? "true" : "";
+}
+
+static int64_t
+time_of(const json_t *v)
+{
+    char number[32];
+    return receipt_time_ms(word_of(v, number));
 }
 
 static const char *
@@ -111,109 +106,6 @@ text_at(const json_t *object, const char *key)
 {
     const char *s = json_string_value(json_object_get(object, key));
     return s ? s : "";
-}
-
-/* Takes as many digits as there should be; -1 when there are fewer. */
-static int
-digits(const char **p, int n)
-{
-    int v = 0;
-    for (; n; n--, ++*p) {
-        if (!isdigit((unsigned char)**p)) {
-            return -1;
-        }
-        v = 10 * v + (**p - '0');
-    }
-    return v;
-}
-
-/* "2025-07-18T22:44:20.5+08:00" -> seconds; -1 when it is none. */
-static int64_t
-rfc3339(const char *p)
-{
-    int year = digits(&p, 4), month = *p == '-' ? (p++, digits(&p, 2)) : -1;
-    int day = *p == '-' ? (p++, digits(&p, 2)) : -1;
-    if (*p == 'T' || *p == 't' || *p == ' ') {
-        p++;
-    }
-    int hour = digits(&p, 2), minute = *p == ':' ? (p++, digits(&p, 2)) : -1;
-    int second = *p == ':' ? (p++, digits(&p, 2)) : -1, offset = 0;
-    if (year < 1970 || month < 1 || month > 12 || day < 1 ||
-        day > civil_month_length(year, month) || hour < 0 || hour > 23 || minute < 0 ||
-        minute > 59 || second < 0 || second > 60) {
-        return -1;
-    }
-    p += *p == '.' ? 1 + strspn(p + 1, "0123456789") : 0;
-    if (*p == '+' || *p == '-') {
-        int sign = *p++ == '-' ? -1 : 1, h = digits(&p, 2);
-        p += *p == ':';
-        int m = digits(&p, 2);
-        offset = h < 0 || m < 0 ? 0 : sign * (h * 3600 + m * 60);
-    }
-    return (civil_days(year, month) + day - 1) * CIVIL_DAY + hour * 3600 + minute * 60 + second -
-           offset;
-}
-
-/* Seconds or milliseconds since 1970, or a date; 0 when it is no time between 2001 and 2100, which
- * no event has. */
-static int64_t
-time_of(const json_t *v)
-{
-    enum { FROM_S = 1000000000 };
-    static const int64_t to_s = 4102444800;
-    char number[32];
-    const char *text = word_of(v, number);
-    int64_t s = 0, ms = 0;
-    if (json_is_real(v)) {
-        double d = json_real_value(v);
-        s = d > FROM_S && d < (double)to_s ? (int64_t)d : 0;
-    } else if (*text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 15) {
-        int64_t n = strtoll(text, NULL, 10);
-        s = n >= to_s ? n / 1000 : n;
-        ms = n >= to_s ? n % 1000 : 0;
-    } else {
-        s = rfc3339(text);
-    }
-    return s > FROM_S && s < to_s ? s * 1000 + ms : 0;
-}
-
-/* "60123@s.whatsapp.net", "60123:7@s.whatsapp.net", "+60123" -> digits; a group's id as it is.  A
- * name that stands for no phone ("1234@lid") gives "". */
-static void
-take_phone(const char *text, char out[PHONE_SIZE])
-{
-    struct err ignored = {0};
-    const char *at = strchr(text, '@');
-    size_t n = strlen(text);
-    if (at && strcmp(at, "@g.us") != 0) {
-        if (strcmp(at, "@s.whatsapp.net") != 0 && strcmp(at, "@c.us") != 0) {
-            *out = '\0';
-            return;
-        }
-        n = strcspn(text, ":@");
-    }
-    if (!phone_normalise(text, n, NULL, out, &ignored)) {
-        *out = '\0';
-    }
-}
-
-/* "JOB:ATTEMPT", as the sender wrote it. */
-static void
-take_callback(const char *text, struct receipt_event *ev)
-{
-    const char *colon = strrchr(text, ':');
-    char *end;
-    if (!colon || colon == text || colon - text >= JOB_ID_SIZE ||
-        !isdigit((unsigned char)colon[1])) {
-        return;
-    }
-    unsigned long attempt = strtoul(colon + 1, &end, 10);
-    (void)snprintf(ev->job_id, sizeof ev->job_id, "%.*s", (int)(colon - text), text);
-    if (*end || attempt < 1 || attempt > UINT16_MAX || !job_id_is_good(ev->job_id)) {
-        *ev->job_id = '\0';
-        return;
-    }
-    ev->attempt = (uint16_t)attempt;
 }
 
 /* --- events --------------------------------------------------------------------------- */
@@ -225,7 +117,7 @@ take_id(const char *text, struct receipt_event *ev)
     if (!*text || strlen(text) >= sizeof ev->provider_id) {
         return false;
     }
-    take_text(ev->provider_id, sizeof ev->provider_id, text);
+    receipt_copy(ev->provider_id, sizeof ev->provider_id, text);
     return true;
 }
 
@@ -266,8 +158,8 @@ take_answer(const struct stop_words *words, const char *text, struct receipt_eve
         return false;
     }
     ev->kind = w == STOP_WORD_STOP ? RECEIPT_STOP : RECEIPT_RESUME;
-    take_text(ev->code, sizeof ev->code, "reply");
-    take_text(ev->detail, sizeof ev->detail, text);
+    receipt_copy(ev->code, sizeof ev->code, "reply");
+    receipt_copy(ev->detail, sizeof ev->detail, text);
     return true;
 }
 
@@ -282,8 +174,8 @@ take_failure(const json_t *status, struct receipt_event *ev)
     const char *text = text_at(json_object_get(error, "error_data"), "details");
     text = *text ? text : text_at(error, "message");
     text = *text ? text : text_at(error, "title");
-    take_text(ev->code, sizeof ev->code, word_of(json_object_get(error, "code"), number));
-    take_text(ev->detail, sizeof ev->detail, text);
+    receipt_copy(ev->code, sizeof ev->code, word_of(json_object_get(error, "code"), number));
+    receipt_copy(ev->detail, sizeof ev->detail, text);
 }
 
 static void
@@ -296,9 +188,9 @@ take_status(struct receipts_plan *p, const json_t *status, const char *device)
         p->left_out++;
         return;
     }
-    take_text(ev.device_ref, sizeof ev.device_ref, device);
-    take_phone(text_at(status, "recipient_id"), ev.phone);
-    take_callback(text_at(status, "biz_opaque_callback_data"), &ev);
+    receipt_copy(ev.device_ref, sizeof ev.device_ref, device);
+    receipt_phone(text_at(status, "recipient_id"), ev.phone);
+    receipt_callback(text_at(status, "biz_opaque_callback_data"), &ev);
     if (ev.kind == RECEIPT_FAILED) {
         take_failure(status, &ev);
     }
@@ -324,8 +216,8 @@ take_message(struct receipts_plan *p, const json_t *m, const char *device,
         p->left_out++;
         return;
     }
-    take_text(ev.device_ref, sizeof ev.device_ref, device);
-    take_phone(text_at(m, "from"), ev.phone);
+    receipt_copy(ev.device_ref, sizeof ev.device_ref, device);
+    receipt_phone(text_at(m, "from"), ev.phone);
     add(p, &ev);
 }
 
@@ -346,11 +238,11 @@ take_preference(struct receipts_plan *p, const json_t *v, const char *device)
     (void)snprintf(id, sizeof id, "preference:%.60s:%.60s:%.30s",
                    *text_at(v, "wa_id") ? text_at(v, "wa_id") : text_at(v, "user_id"), device,
                    word_of(json_object_get(v, "timestamp"), number));
-    take_text(ev.provider_id, sizeof ev.provider_id, id);
-    take_text(ev.device_ref, sizeof ev.device_ref, device);
-    take_phone(text_at(v, "wa_id"), ev.phone);
-    take_text(ev.code, sizeof ev.code, "preference");
-    take_text(ev.detail, sizeof ev.detail, text_at(v, "detail"));
+    receipt_copy(ev.provider_id, sizeof ev.provider_id, id);
+    receipt_copy(ev.device_ref, sizeof ev.device_ref, device);
+    receipt_phone(text_at(v, "wa_id"), ev.phone);
+    receipt_copy(ev.code, sizeof ev.code, "preference");
+    receipt_copy(ev.detail, sizeof ev.detail, text_at(v, "detail"));
     add(p, &ev);
 }
 
@@ -438,12 +330,12 @@ plan_receipt(const json_t *root, const struct receipt_shape *s, struct receipts_
         p->left_out++;
         return;
     }
-    take_text(ev.device_ref, sizeof ev.device_ref, word_of(at(root, s->device), number));
-    take_phone(word_of(at(root, s->phone), number), ev.phone);
-    take_callback(word_of(at(root, s->callback), number), &ev);
+    receipt_copy(ev.device_ref, sizeof ev.device_ref, word_of(at(root, s->device), number));
+    receipt_phone(word_of(at(root, s->phone), number), ev.phone);
+    receipt_callback(word_of(at(root, s->callback), number), &ev);
     if (ev.kind == RECEIPT_FAILED) {
-        take_text(ev.code, sizeof ev.code, word_of(at(root, s->code), number));
-        take_text(ev.detail, sizeof ev.detail, word_of(at(root, s->detail), number));
+        receipt_copy(ev.code, sizeof ev.code, word_of(at(root, s->code), number));
+        receipt_copy(ev.detail, sizeof ev.detail, word_of(at(root, s->detail), number));
     }
     for (size_t i = 0; i < n; i++) {
         if (take_id(word_of(json_is_array(ids) ? json_array_get(ids, i) : ids, number), &ev)) {
@@ -466,8 +358,8 @@ plan_message(const json_t *root, const struct receipt_shape *s, const struct sto
         p->left_out++;
         return;
     }
-    take_text(ev.device_ref, sizeof ev.device_ref, word_of(at(root, s->device), number));
-    take_phone(word_of(at(root, s->from), number), ev.phone);
+    receipt_copy(ev.device_ref, sizeof ev.device_ref, word_of(at(root, s->device), number));
+    receipt_phone(word_of(at(root, s->from), number), ev.phone);
     add(p, &ev);
 }
 
