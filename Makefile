@@ -21,7 +21,7 @@ common_libs   := -lhiredis -lev -lmicrohttpd -lsystemd -lxxhash -lm -lpthread
 producer_libs := $(common_libs) -lmsgpackc -lmariadb -ljansson
 worker_libs   := $(common_libs) -lmsgpackc -lcurl -ljansson
 reaper_libs   := $(common_libs) -lmariadb
-ctl_libs      := $(common_libs) -lmsgpackc -lmariadb -ljansson
+ctl_libs      := $(common_libs) -lmsgpackc -lmariadb -ljansson -lcrypto
 PROGRAMS      := producer worker reaper ctl
 bin_producer  := $B/bin/paceline-producer
 bin_worker    := $B/bin/paceline-worker
@@ -41,7 +41,7 @@ $(bin_$1): $(patsubst %.c,$B/%.o,$(wildcard $1/*.c)) $B/shared.a
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$p)))
 
-$B/shared.a: $(patsubst %.c,$B/%.o,$(wildcard shared/*.c)) $B/lua/scripts.o $B/deploy/sql/migrations.o $B/deploy/greetings.o
+$B/shared.a: $(patsubst %.c,$B/%.o,$(wildcard shared/*.c)) $B/lua/scripts.o $B/deploy/sql/migrations.o $B/deploy/greetings.o $B/deploy/stop_words.o
 	@rm -f $@
 	$(AR) rcs $@ $^
 $B/%.o: %.c
@@ -56,7 +56,10 @@ $B/deploy/sql/migrations.c: deploy/sql/embed.awk $(sort $(wildcard deploy/sql/*.
 $B/deploy/greetings.c: deploy/greetings.awk deploy/greetings.conf
 	@mkdir -p $(@D)
 	awk -f $^ >$@.part && mv $@.part $@
-$B/lua/scripts.o $B/deploy/sql/migrations.o $B/deploy/greetings.o: %.o: %.c
+$B/deploy/stop_words.c: deploy/stop_words.awk deploy/stop_words.conf
+	@mkdir -p $(@D)
+	awk -f $^ >$@.part && mv $@.part $@
+$B/lua/scripts.o $B/deploy/sql/migrations.o $B/deploy/greetings.o $B/deploy/stop_words.o: %.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-overlength-strings -c -o $@ $<
 $(STUB): $(patsubst %.c,$B/%.o,$(wildcard tests/stub/*.c)) $B/shared.a
 	@mkdir -p $(@D)

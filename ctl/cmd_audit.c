@@ -433,6 +433,51 @@ audit_conservation(struct ctl *c, const struct args *a)
     return run(c, conservation);
 }
 
+/* --- receipts ------------------------------------------------------------------------- */
+
+/* A receipt that names a job of ours which is not there is a riddle; one that names none may be of
+ * a message that somebody else has sent from the same account. */
+static bool
+receipts(struct audit *a, struct err *e)
+{
+    struct rows r;
+    int64_t waiting = 0, orphans = 0;
+    if (!store_queryf(a->c->store, &r, e,
+                      "SELECT state, COUNT(*) FROM receipts WHERE state IN ('new', 'orphan') AND "
+                      "user_id = %" PRIu64 " GROUP BY state",
+                      a->c->user_id)) {
+        return false;
+    }
+    while (rows_next(&r)) {
+        *(strcmp(rows_str(&r, 0), "new") == 0 ? &waiting : &orphans) = rows_int(&r, 1);
+    }
+    rows_done(&r);
+    audit_fact(a, "receipts that wait for their message", waiting);
+    audit_fact(a, "orphans, of no message that is known", orphans);
+    return audit_rows(a, "orphan",
+                      "SELECT 0, CONCAT(section, ': ', kind, ' of job ', job_id, ':', attempt, "
+                      "', which is not there, received'), received_at FROM receipts WHERE state = "
+                      "'orphan' AND job_id IS NOT NULL AND user_id = ",
+                      "", e) &&
+           audit_rows(a, "stop",
+                      "SELECT 0, CONCAT(section, ': somebody whose phone is not told said ', "
+                      "detail), received_at FROM receipts WHERE state = 'orphan' AND consent_phone "
+                      "= '' AND user_id = ",
+                      "", e) &&
+           audit_rows(a, "unapplied",
+                      "SELECT 0, CONCAT(section, ': ', kind, ' should have been looked at: is a "
+                      "reaper running? received'), received_at FROM receipts WHERE state = 'new' "
+                      "AND due_at < UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE AND user_id = ",
+                      " ORDER BY due_at, id", e);
+}
+
+static int
+audit_receipts(struct ctl *c, const struct args *a)
+{
+    (void)a;
+    return run(c, receipts);
+}
+
 const struct command audit_commands[] = {
     {"audit", "duplicates", "", 0, 0, NULL, 0, audit_duplicates,
      "Was anybody sent a message twice?"},
@@ -440,5 +485,7 @@ const struct command audit_commands[] = {
      "Does anything stand still that should move?"},
     {"audit", "conservation", "", 0, 0, NULL, 0, audit_conservation,
      "Is every message in exactly one place, in MySQL and in Redis?"},
+    {"audit", "receipts", "", 0, 0, NULL, 0, audit_receipts,
+     "Has every receipt of a provider met its message?"},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},
 };

@@ -303,8 +303,11 @@ run(struct ctl *c, const struct args *a)
     (void)signal(SIGPIPE, SIG_IGN);
     program_catch_signals();
     if (prepare(&in, f, &e)) {
-        struct http_posts_config config = {INLET_PATH, c->inlet_user, c->inlet_password,
-                                           INLET_BODY_MAX, BODY_MS};
+        struct http_posts_config config = {.path = INLET_PATH,
+                                           .user = c->inlet_user,
+                                           .password = c->inlet_password,
+                                           .body_max = INLET_BODY_MAX,
+                                           .body_ms = BODY_MS};
         in.posts = http_posts_open(&config);
         for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
             metric_register(&metrics[i]);

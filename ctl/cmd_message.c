@@ -29,7 +29,8 @@ static const struct flag trace_flags[] = {
     "m.decide_at, "                                                                                \
     "m.provider_message_id, m.error_class, m.error_message, m.created_at, "                        \
     "m.processing_started_at, "                                                                    \
-    "m.processing_worker_id, m.queued_at, m.sent_at, m.updated_at, "
+    "m.processing_worker_id, m.queued_at, m.sent_at, m.receipt, m.receipt_at, m.receipt_code, "    \
+    "m.updated_at, "
 #define MESSAGE_JOINS                                                                              \
     " m LEFT JOIN campaigns c ON c.id = m.campaign_id AND c.user_id = m.user_id "                  \
     "LEFT JOIN sequences s ON s.id = m.sequence_id AND s.user_id = m.user_id "                     \
@@ -64,6 +65,9 @@ static const struct column columns[] = {
     {"claimed_by", NULL, SHOW_TEXT},
     {"queued_at", NULL, SHOW_TIME},
     {"sent_at", NULL, SHOW_TIME},
+    {"receipt", "RECEIPT", SHOW_TEXT},
+    {"receipt_at", NULL, SHOW_TIME},
+    {"receipt_code", NULL, SHOW_TEXT},
     {"updated_at", NULL, SHOW_TIME},
     {"archived_at", "ARCHIVED", SHOW_TIME},
     {NULL, NULL, SHOW_TEXT},
@@ -73,6 +77,12 @@ static const struct column hop_columns[] = {
     {"at", "TIME", SHOW_TIME},       {"event", "WHAT", SHOW_TEXT}, {"actor", "WHO", SHOW_TEXT},
     {"gen", "GEN", SHOW_INT},        {"token", "TOKEN", SHOW_ID},  {"code", "CODE", SHOW_TEXT},
     {"detail", "DETAIL", SHOW_TEXT}, {"send_ms", "TOOK", SHOW_MS}, {NULL, NULL, SHOW_TEXT},
+};
+
+static const struct column receipt_columns[] = {
+    {"at", "TIME", SHOW_TIME},       {"kind", "WHAT", SHOW_TEXT},   {"section", "WHO", SHOW_TEXT},
+    {"received", "CAME", SHOW_TIME}, {"state", "STATE", SHOW_TEXT}, {"code", "CODE", SHOW_TEXT},
+    {"detail", "DETAIL", SHOW_TEXT}, {NULL, NULL, SHOW_TEXT},
 };
 
 static const struct column redis_columns[] = {
@@ -225,6 +235,27 @@ put_hops(struct ctl *c, uint64_t id, struct doc *message, struct err *e)
     return true;
 }
 
+/* The inbox's lines with the provider's id; older ones have been deleted. */
+static bool
+put_receipts(struct ctl *c, struct doc *message, struct err *e)
+{
+    struct rows r;
+    const char *id = doc_str(doc_get(message, "provider_id"));
+    if (!*id) {
+        return true;
+    }
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT happened_at, kind, section, received_at, state, code, detail FROM "
+                      "receipts WHERE user_id = %" PRIu64 " AND provider_message_id = %s ORDER BY "
+                      "happened_at, id LIMIT %d",
+                      c->user_id, id, LIST_MAX)) {
+        return false;
+    }
+    doc_put(message, "receipts", output_rows(&r, receipt_columns));
+    rows_done(&r);
+    return true;
+}
+
 /* --- where it is ---------------------------------------------------------------------- */
 
 /* "L 3 1763-0 17 worker": see prologue.lua. */
@@ -285,10 +316,12 @@ put_redis(struct ctl *c, uint64_t device, const char *job, struct doc *d)
 static int
 trace(struct ctl *c, const struct args *a)
 {
-    static const struct section sections[] = {{"", NULL, columns},
-                                              {"hops", "What happened:", hop_columns},
-                                              {"redis", "In Redis now:", redis_columns},
-                                              {NULL, NULL, NULL}};
+    static const struct section sections[] = {
+        {"", NULL, columns},
+        {"hops", "What happened:", hop_columns},
+        {"receipts", "What the provider told:", receipt_columns},
+        {"redis", "In Redis now:", redis_columns},
+        {NULL, NULL, NULL}};
     struct err e = {0};
     struct rows r = {0};
     if (!ctl_user(c, false, &e) || !find(c, a->flags, a->operands[0], &r, &e)) {
@@ -311,7 +344,7 @@ trace(struct ctl *c, const struct args *a)
         device = rows_uint(&r, 7);
     }
     rows_done(&r);
-    if (!put_hops(c, id, message, &e)) {
+    if (!put_hops(c, id, message, &e) || !put_receipts(c, message, &e)) {
         doc_free(message);
         return ctl_fail(&e);
     }

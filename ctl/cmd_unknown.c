@@ -4,7 +4,7 @@
 #include "ctl/command.h"
 #include "ctl/ctl.h"
 #include "ctl/source_names.h"
-#include "ctl/unknown_source.h"
+#include "shared/unknown_source.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

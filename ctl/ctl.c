@@ -40,6 +40,9 @@ const struct conf_key ctl_keys[] = {
      "Who may post to `paceline inlet`: the user name of HTTP Basic authentication."},
     {"inlet_password", CONF_STR, SETTING(inlet_password), NULL, NULL, CONF_SECRET,
      "That user's password."},
+    {"stop_words", CONF_STR, SETTING(stop_words), NULL, NULL, 0,
+     "A file of words by which recipients opt out, besides those that `paceline receipts` "
+     "carries."},
     {"log_level", CONF_WORD, SETTING(log_level), "warn", "error|warn|info|debug|trace", 0,
      "What is logged to standard error."},
     {"log_format", CONF_WORD, SETTING(log_format), "logfmt", "logfmt|json", 0,

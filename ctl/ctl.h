@@ -23,10 +23,11 @@ struct ctl {
     /* settings */
     struct compose_settings compose;
     char *redis_url, *redis_password, *mysql_url, *mysql_password, *prefix, *user,
-        *default_time_zone, *inlet_user, *inlet_password;
+        *default_time_zone, *inlet_user, *inlet_password, *stop_words;
     int64_t partitions, log_level, log_format;
     bool json, utc;
     /* state */
+    const struct conf *conf; /* for sections */
     struct output out;
     struct store *store;
     struct ev_loop *loop;

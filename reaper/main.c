@@ -57,6 +57,11 @@ static const struct conf_key keys[] = {
         "retention_direct", retention_direct,
         "least age of messages that an application inserted: behind it, the same job_id would "
         "be sent again; 0: never moved"),
+    {"receipt_orphan_after", CONF_MS, KEY(orphan_after), "1h", "0..604800000", 0,
+     "how long a receipt of a message that is not known waits for it"},
+    {"receipts_retention", CONF_MS, KEY(receipts_retention), "8d", "0..1000000000000", 0,
+     "age at which lines of the inbox that are done are deleted; providers repeat for up to 7 "
+     "days; 0: never"},
     {"archive_interval", CONF_MS, KEY(archive_interval), "10m", "10..86400000", 0,
      "pause between two rounds of the archive"},
     {0},
@@ -117,6 +122,9 @@ cycle(void *arg, bool *work, struct err *e)
     }
     if (program_due(&r->next_reconcile, 1000) && !single_steps(r, e)) {
         return err_wrap(e, "reconcile");
+    }
+    if (!receipts_pass(r, e)) {
+        return err_wrap(e, "receipts");
     }
     *work = settled > 0;
     return true;

@@ -50,6 +50,17 @@ struct metric reaper_metrics[] = {
     [M_ARCHIVED_FAILED] = ARCHIVED("failed"),
     [M_ARCHIVED_SKIPPED] = ARCHIVED("skipped"),
     [M_ARCHIVED_UNKNOWN] = ARCHIVED("unknown"),
+    [M_RECEIPTS_APPLIED] = COUNTER("paceline_receipts_total", "end=\"applied\"",
+                                   "Providers' events that were looked at, by their end."),
+    [M_RECEIPTS_ORPHANED] = COUNTER("paceline_receipts_total", "end=\"orphan\"",
+                                    "Providers' events that were looked at, by their end."),
+    [M_RECEIPTS_RESOLVED] =
+        COUNTER("paceline_receipts_evidence_total", NULL,
+                "Receipts that changed what was known of a message, such as an unknown outcome."),
+    [M_OPTED_OUT] = COUNTER("paceline_opt_outs_total", NULL,
+                            "Recipients who opted out by an answer, a setting or a refusal."),
+    [M_OPTED_IN] =
+        COUNTER("paceline_opt_ins_total", NULL, "Opt-outs that their recipients have lifted."),
     [M_DEADLOCKS] = COUNTER("paceline_deadlocks_total", NULL,
                             "Transactions repeated after a deadlock or lock time-out."),
     [M_STATEMENTS] = COUNTER("paceline_statements_total", NULL, "Statements sent to MySQL."),

@@ -7,6 +7,7 @@
  * check.c      which devices' providers are to be asked how they are
  * strays.c     jobs in Redis that have no business there
  * recovery.c   a partition that lost data is opened again when that is safe
+ * receipts.c   what providers tell of sent messages (receipt_find.c, receipt_write.c); opt_out.c
  * archive.c    final messages move to the archive when their retention is over
  * policy.c     unknown outcomes whose source has a policy; the list of workers
  * progress.c   what has come of campaigns, runs and contacts; their end
@@ -33,6 +34,7 @@ struct settings {
     int64_t lease, confirm, sweep, settle_batch, claim_lease, fresh_age, audit_interval;
     int64_t retry_base, retry_cap, resend_after, recovery_grace, progress_interval, check_interval;
     int64_t retention[ARCHIVE_STATUSES], retention_direct, archive_interval;
+    int64_t orphan_after, receipts_retention;
 };
 
 struct part {
@@ -62,7 +64,7 @@ struct reaper {
         next_recovery, next_audit;
     int64_t progress_ms;
     struct archive *archive; /* the pass under way */
-    int64_t next_archive;
+    int64_t next_archive, next_receipts, next_clean;
     char fresh_at[32]; /* queued_at of the last row looked at */
     uint64_t fresh_id;
     unsigned device_part; /* whose devices are checked next */
@@ -78,6 +80,7 @@ MUST_USE bool progress_pass(struct reaper *r, struct err *e);
 MUST_USE bool contacts_pass(struct reaper *r, struct err *e);
 MUST_USE bool check_pass(struct reaper *r, struct err *e);
 MUST_USE bool members_pass(struct reaper *r, struct err *e);
+MUST_USE bool receipts_pass(struct reaper *r, struct err *e);
 /* Does a slice of the work, if one is due. */
 MUST_USE bool archive_pass(struct reaper *r, struct err *e);
 
@@ -115,6 +118,11 @@ enum reaper_metric {
     M_ARCHIVED_FAILED,
     M_ARCHIVED_SKIPPED,
     M_ARCHIVED_UNKNOWN,
+    M_RECEIPTS_APPLIED,
+    M_RECEIPTS_ORPHANED,
+    M_RECEIPTS_RESOLVED,
+    M_OPTED_OUT,
+    M_OPTED_IN,
     M_DEADLOCKS,
     M_STATEMENTS,
     M_MYSQL_UP,

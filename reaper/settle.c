@@ -3,10 +3,12 @@
  * that dies in between leaves results that any other applies again, without change. */
 #include "reaper/settle.h"
 
+#include "reaper/opt_out.h"
 #include "shared/backoff.h"
 #include "shared/clock.h"
 #include "shared/fault.h"
 #include "shared/log.h"
+#include "shared/receipt.h"
 #include "shared/source.h"
 
 #include <inttypes.h>
@@ -427,6 +429,23 @@ write_events(struct store *db, const struct settle_batch *b, struct err *e)
     return ok;
 }
 
+/* A refusal because its recipient wants no such messages. */
+static bool
+opt_out_refused(struct store *db, const struct settle_batch *b, struct err *e)
+{
+    uint64_t *ids = xcalloc(b->n, sizeof *ids);
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->e[i].found && strcmp(b->e[i].r.kind, "failed") == 0 &&
+            receipt_code_is_opt_out(b->e[i].r.code)) {
+            ids[n++] = b->e[i].row.id;
+        }
+    }
+    bool ok = opt_out_rows(db, ids, n, e);
+    free(ids);
+    return ok;
+}
+
 static bool
 settle_body(struct store *db, void *arg, struct err *e)
 {
@@ -442,7 +461,7 @@ settle_body(struct store *db, void *arg, struct err *e)
             return false;
         }
     }
-    if (!write_events(db, b, e) || !settle_holds(db, b, e)) {
+    if (!write_events(db, b, e) || !settle_holds(db, b, e) || !opt_out_refused(db, b, e)) {
         return false;
     }
     FAULT("settle.applied");

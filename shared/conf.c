@@ -7,7 +7,7 @@
 
 /* Section kinds that are known to the project: a program skips those that are not its own. */
 static const char *const program_kinds[] = {"producer", "worker", "reaper", "paceline", NULL};
-static const char *const named_kinds[] = {"sender", NULL};
+static const char *const named_kinds[] = {"sender", "receipts", NULL};
 
 /* Variables that are read elsewhere; of other unknown ones --check-config asks whether they were
  * meant for this program. */
@@ -317,7 +317,8 @@ apply_section(struct load *l, struct conf_section *s, struct err *e)
     }
     return is_among(named_kinds, s->kind, n) ||
            err_set(e, ERR_INPUT,
-                   "%s:%d: [%s]: unknown kind of section (known: [sender NAME] and [producer], "
+                   "%s:%d: [%s]: unknown kind of section (known: [sender NAME], [receipts NAME] "
+                   "and [producer], "
                    "[worker], [reaper], [paceline])",
                    l->c->file, s->line, s->kind);
 }

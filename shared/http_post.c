@@ -12,7 +12,13 @@
 
 #include <microhttpd.h>
 
-enum { DISCARD_TIMES = 8 }; /* of the limit is read and dropped before a body is cut off */
+enum {
+    DISCARD_TIMES = 8, /* of the limit is read and dropped before a body is cut off */
+    POST_CONNECTIONS = 64,
+    WEBHOOK_CONNECTIONS = 256,
+    BUSY_S = 5, /* for whoever came too much */
+    HEADERS_MAX = 8
+};
 
 struct http_posts {
     struct http_posts_config c;
@@ -21,6 +27,7 @@ struct http_posts {
     pthread_cond_t come;
     struct http_post *first, **last; /* complete, and not asked for yet */
     size_t active;
+    size_t held; /* bytes of bodies */
 };
 
 /* Belongs to the server's thread, but between its hand-over and http_post_answer(), when it belongs
@@ -34,7 +41,9 @@ struct http_post {
     int64_t since_ms;
     unsigned status; /* 0: not decided */
     int retry_after_s;
-    bool handed_over;
+    size_t held; /* of them here */
+    bool handed_over, get, text;
+    char *path, *headers[HEADERS_MAX];
 };
 
 /* --- credentials ---------------------------------------------------------------------- */
@@ -83,10 +92,35 @@ is_authorised(const struct http_posts *p, struct MHD_Connection *conn)
 /* --- reading -------------------------------------------------------------------------- */
 
 static void
+drop_body(struct http_post *r)
+{
+    buf_done(&r->body);
+    (void)pthread_mutex_lock(&r->all->lock);
+    r->all->held -= r->held;
+    (void)pthread_mutex_unlock(&r->all->lock);
+    r->held = 0;
+}
+
+/* False when all bodies together would be too much. */
+static bool
+hold(struct http_post *r, size_t n)
+{
+    struct http_posts *p = r->all;
+    (void)pthread_mutex_lock(&p->lock);
+    bool fits = !p->c.all_max || p->held + n <= p->c.all_max;
+    if (fits) {
+        p->held += n;
+        r->held += n;
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return fits;
+}
+
+static void
 refuse(struct http_post *r, unsigned status, const char *why)
 {
     r->status = status;
-    buf_done(&r->body);
+    drop_body(r);
     buf_addf(&r->answer, "{\"error\":\"%s\"}", why);
 }
 
@@ -98,16 +132,29 @@ refuse_size(struct http_post *r)
     refuse(r, MHD_HTTP_CONTENT_TOO_LARGE, why);
 }
 
+static void
+take_headers(struct http_post *r)
+{
+    const char *const *name = r->all->c.headers;
+    for (size_t i = 0; name && name[i] && i < HEADERS_MAX; i++) {
+        const char *value = MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name[i]);
+        r->headers[i] = value ? xstrdup(value) : NULL;
+    }
+}
+
 /* The headers are there. */
 static struct http_post *
-begin(struct http_posts *p, struct MHD_Connection *conn, const char *method)
+begin(struct http_posts *p, struct MHD_Connection *conn, const char *path, const char *method)
 {
     struct http_post *r = xcalloc(1, sizeof *r);
     *r = (struct http_post){.all = p, .conn = conn, .since_ms = clock_mono_ms()};
     const char *length = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Length");
-    if (strcmp(method, "POST") != 0) {
-        refuse(r, MHD_HTTP_METHOD_NOT_ALLOWED, "only POST");
-    } else if (!is_authorised(p, conn)) {
+    r->path = xstrdup(path);
+    r->get = p->c.webhook && strcmp(method, "GET") == 0;
+    take_headers(r);
+    if (!r->get && strcmp(method, "POST") != 0) {
+        refuse(r, MHD_HTTP_METHOD_NOT_ALLOWED, p->c.webhook ? "only GET and POST" : "only POST");
+    } else if (p->c.user && !is_authorised(p, conn)) {
         refuse(r, MHD_HTTP_UNAUTHORIZED, "wrong user name or password");
     } else if (length && strtoull(length, NULL, 10) > p->c.body_max) {
         refuse_size(r);
@@ -128,6 +175,10 @@ take(struct http_post *r, const char *upload, size_t n)
     }
     if (!r->status && r->read > c->body_max) {
         refuse_size(r);
+    }
+    if (!r->status && !hold(r, n)) {
+        r->retry_after_s = BUSY_S;
+        refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "too much comes at once: post it again");
     }
     if (!r->status) {
         buf_add(&r->body, upload, n);
@@ -160,12 +211,16 @@ send_answer(struct http_post *r)
         return MHD_NO;
     }
     r->answer = (struct buf){0};
-    (void)MHD_add_response_header(m, "Content-Type", "application/json");
-    (void)MHD_add_response_header(m, "Connection", "close");
-    if (r->status == MHD_HTTP_UNAUTHORIZED) {
+    (void)MHD_add_response_header(m, "Content-Type",
+                                  r->text ? "text/plain; charset=utf-8" : "application/json");
+    (void)MHD_add_response_header(m, "X-Content-Type-Options", "nosniff");
+    if (!r->all->c.webhook) {
+        (void)MHD_add_response_header(m, "Connection", "close");
+    }
+    if (r->status == MHD_HTTP_UNAUTHORIZED && r->all->c.user) {
         (void)MHD_add_response_header(m, "WWW-Authenticate", "Basic realm=\"paceline\"");
     } else if (r->status == MHD_HTTP_METHOD_NOT_ALLOWED) {
-        (void)MHD_add_response_header(m, "Allow", "POST");
+        (void)MHD_add_response_header(m, "Allow", r->all->c.webhook ? "GET, POST" : "POST");
     }
     if (r->retry_after_s) {
         char seconds[16];
@@ -180,12 +235,12 @@ send_answer(struct http_post *r)
 /* Called by the library first with the headers, then for each part of the body, at its end, and
  * once more when the program has answered. */
 int
-http_posts_request(struct http_posts *p, struct MHD_Connection *conn, const char *method,
-                   const char *upload, size_t *upload_size, void **state)
+http_posts_request(struct http_posts *p, struct MHD_Connection *conn, const char *path,
+                   const char *method, const char *upload, size_t *upload_size, void **state)
 {
     struct http_post *r = *state;
     if (!r) {
-        *state = begin(p, conn, method);
+        *state = begin(p, conn, path, method);
         return MHD_YES;
     }
     if (*upload_size) {
@@ -209,8 +264,12 @@ http_posts_completed(struct http_post *r)
         return;
     }
     struct http_posts *p = r->all;
-    buf_done(&r->body);
+    drop_body(r);
     buf_done(&r->answer);
+    for (size_t i = 0; i < HEADERS_MAX; i++) {
+        free(r->headers[i]);
+    }
+    free(r->path);
     free(r);
     (void)pthread_mutex_lock(&p->lock);
     p->active--;
@@ -224,7 +283,7 @@ struct http_posts *
 http_posts_open(const struct http_posts_config *c)
 {
     struct http_posts *p = xcalloc(1, sizeof *p);
-    char *pair = xasprintf("%s:%s", c->user, c->password);
+    char *pair = xasprintf("%s:%s", c->user ? c->user : "", c->password ? c->password : "");
     pthread_condattr_t monotonic;
     p->c = *c;
     p->credentials = base64(pair, strlen(pair));
@@ -249,10 +308,18 @@ http_posts_close(struct http_posts *p)
     }
 }
 
-const char *
-http_posts_path(const struct http_posts *p)
+bool
+http_posts_has(const struct http_posts *p, const char *path)
 {
-    return p->c.path;
+    size_t n = strlen(p->c.path);
+    return n && p->c.path[n - 1] == '/' ? strncmp(path, p->c.path, n) == 0
+                                        : strcmp(path, p->c.path) == 0;
+}
+
+unsigned
+http_posts_connections(const struct http_posts *p)
+{
+    return p->c.webhook ? WEBHOOK_CONNECTIONS : POST_CONNECTIONS;
 }
 
 struct http_post *
@@ -283,10 +350,42 @@ http_post_body(const struct http_post *r, size_t *ret_len)
     return r->body.data;
 }
 
+const char *
+http_post_path(const struct http_post *r)
+{
+    return r->path;
+}
+
+bool
+http_post_is_get(const struct http_post *r)
+{
+    return r->get;
+}
+
+const char *
+http_post_header(const struct http_post *r, size_t i)
+{
+    return r->headers[i];
+}
+
+/* The connection is suspended, so nobody else looks at it. */
+const char *
+http_post_query(const struct http_post *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->conn, MHD_GET_ARGUMENT_KIND, name);
+}
+
+void
+http_post_answer_text(struct http_post *r, unsigned status, struct buf *text)
+{
+    r->text = true;
+    http_post_answer(r, status, text, 0);
+}
+
 void
 http_post_answer(struct http_post *r, unsigned status, struct buf *json, int retry_after_s)
 {
-    buf_done(&r->body);
+    drop_body(r);
     r->answer = *json;
     *json = (struct buf){0};
     r->retry_after_s = retry_after_s;

@@ -19,7 +19,6 @@
 enum {
     STALE_MS = 10000,          /* a loop that has not turned for so long is stuck */
     CONNECTIONS = 16,          /* a scraper, a few probes and a person */
-    POST_CONNECTIONS = 64,     /* and an application that posts */
     IDLE_SECONDS = 5,          /* for a connection without traffic */
     CONNECTION_MEMORY = 16384, /* bytes of a request's line and headers */
 };
@@ -184,9 +183,9 @@ on_request(void *arg, struct MHD_Connection *conn, const char *path, const char 
 {
     struct http_server *s = arg;
     (void)version;
-    if (s->posts && strcmp(path, http_posts_path(s->posts)) == 0) {
-        return (enum MHD_Result)http_posts_request(s->posts, conn, method, upload, upload_size,
-                                                   state);
+    if (s->posts && http_posts_has(s->posts, path)) {
+        return (enum MHD_Result)http_posts_request(s->posts, conn, path, method, upload,
+                                                   upload_size, state);
     }
     return answer_page(conn, path, method);
 }
@@ -200,6 +199,12 @@ on_completed(void *arg, struct MHD_Connection *conn, void **state,
     *state = NULL;
 }
 
+static unsigned
+connections(const struct http_posts *posts)
+{
+    return posts ? http_posts_connections(posts) : CONNECTIONS;
+}
+
 /* Starts the server's thread with every signal blocked, so that the program's own thread gets them.
  */
 static bool
@@ -209,12 +214,12 @@ start_daemon(struct http_server *s, struct err *e)
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    s->daemon = MHD_start_daemon(
-        flags | (s->posts ? MHD_ALLOW_SUSPEND_RESUME : 0), 0, NULL, NULL, on_request, s,
-        MHD_OPTION_LISTEN_SOCKET, s->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(s->posts ? POST_CONNECTIONS : CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(flags | (s->posts ? MHD_ALLOW_SUSPEND_RESUME : 0), 0, NULL, NULL,
+                                 on_request, s, MHD_OPTION_LISTEN_SOCKET, s->listener.fd,
+                                 MHD_OPTION_CONNECTION_LIMIT, connections(s->posts),
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!s->daemon) {
         (void)close(s->listener.fd);
@@ -233,8 +238,7 @@ http_server_start_posts(const char *listen, struct http_posts *posts, struct htt
     }
     struct http_server *s = xcalloc(1, sizeof *s);
     s->posts = posts;
-    if (http_listen(listen, posts ? POST_CONNECTIONS : CONNECTIONS, &s->listener, e) &&
-        start_daemon(s, e)) {
+    if (http_listen(listen, (int)connections(posts), &s->listener, e) && start_daemon(s, e)) {
         *ret = s;
         return true;
     }

@@ -1,6 +1,6 @@
 # Test layers.  Every tests/<layer>/*_test.c is a program of its own, linked with the harness and the rooms
 # it tests; every tests/integration/*_test.py runs the real programs.
-test_libs    := -lhiredis -lev -lmicrohttpd -lsystemd -lxxhash -lmsgpackc -lmariadb -lcurl -ljansson -lm -lpthread
+test_libs    := -lhiredis -lev -lmicrohttpd -lsystemd -lxxhash -lmsgpackc -lmariadb -lcurl -ljansson -lcrypto -lm -lpthread
 test_rooms    = $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard producer/*.c worker/*.c reaper/*.c ctl/*.c)))
 test_sources := $(wildcard tests/unit/*_test.c tests/script/*_test.c tests/sql/*_test.c)
 TESTS        := $(test_sources:%.c=$B/%)
@@ -46,6 +46,7 @@ show-adopt: deps
 contract: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all $B/tests/contract/ask
 	@T_VERBOSE=1 python3 tests/contract/contract.py
+	@T_VERBOSE=1 python3 tests/contract/webhooks.py
 layers: all
 	@python3 tests/layers.py $B
 scenario-throughput scenario-pacing scenario-outage: scenario-%: deps
@@ -58,6 +59,9 @@ bench-sources: deps
 bench-render: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) $B/tests/bench/render
 	@$B/tests/bench/render
+bench-receipts: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all
+	@python3 tests/bench/receipts.py
 show-zones: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
 	@python3 tests/integration/zones_test.py --all
@@ -70,7 +74,7 @@ show-clocks: deps
 # Prints the tables of docs/providers.md anew, from the code's own.
 docs: $B/tests/unit/provider_doc_test
 	@DOCS_WRITE=1 $<
-.PHONY: docs contract deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render show-zones show-clocks show-scopes
+.PHONY: docs contract deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render bench-receipts show-zones show-clocks show-scopes
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -362,6 +362,7 @@ class Fleet:
         self.senders = {"stub": self.webhook(), "null": {"type": "null", "ledger": self.null_ledger}}
         for name, pairs in (senders or {}).items():  # None: another one that talks to the stub
             self.senders[name] = self.webhook() if pairs is None else {**self.senders.get(name, {}), **pairs}
+        self.receipts = {}  # sections of `paceline receipts`
         self.processes = {}
         self.serial = 0
         self.user = 1
@@ -451,6 +452,8 @@ class Fleet:
                 f.write(f"[{name}]\n" + "".join(f"{k} = {quoted(v)}\n" for k, v in pairs.items()))
             for name, pairs in self.senders.items():
                 f.write(f"[sender {name}]\n" + "".join(f"{k} = {quoted(v)}\n" for k, v in pairs.items()))
+            for name, pairs in self.receipts.items():
+                f.write(f"[receipts {name}]\n" + "".join(f"{k} = {quoted(v)}\n" for k, v in pairs.items()))
 
     def binary(self, role):
         return os.path.join(self.bin, BINARIES[role])

@@ -10,6 +10,7 @@ import sys
 
 from harness import Fleet, equal, literal, main, mono_us, test, true, wait_until
 from inlet import Inlet, message, recipient
+from receipts import Receipts, said as answer, status as wamid, statuses
 
 A, B = 1, 2  # users: kestrel, and the one who looks
 # No text of A's is without one of these, and no text of B's has one.
@@ -54,7 +55,7 @@ class World:
         """Texts as they are; times now."""
         times = [c for c in ("created_at", "updated_at") if table not in (
             "campaign_devices", "sequence_devices", "recurring_devices", "sequence_steps", "recurring_contacts",
-            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests")]
+            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests", "receipts")]
         if table in ("opt_outs", "sequence_requests"):
             times = ["created_at"]
         names = list(columns) + times
@@ -72,6 +73,9 @@ class World:
                                   niche=w + "-niche", target_status=w + "-stage", trigger=w + "-go", attributes=f'{{"c":"{w}"}}')
                       for n, p in enumerate(d["phones"][:5])]
         self.insert("opt_outs", user_id=user, phone=d["phones"][9], source=w + "-form")
+        for state, job in (("applied", None), ("orphan", w + "-gone"), ("new", None)):
+            self.insert("receipts", user_id=user, section=w + "-meta", kind="read", provider_message_id=f"{w}-{state}", job_id=job, phone=d["phones"][0],
+                        detail=w + " detail", happened_at=NOW, received_at=NOW, state=state, due_at="UTC_TIMESTAMP(3) + INTERVAL 1 DAY")
         d["campaigns"] = {}
         for status in ("draft", "scheduled", "running", "paused", "finished", "cancelled"):
             c = self.insert("campaigns", user_id=user, name=f"{w}-{status}", status=status, content=w + " text", niche=w,
@@ -395,9 +399,31 @@ def _(w, verb):
         w.sql.exec(f"UPDATE broadcast_messages SET status = 'unknown' WHERE id = {m}")
 
 
-@case("audit duplicates", "audit stuck", "audit conservation", turn=-1)
+@case("audit duplicates", "audit stuck", "audit conservation", "audit receipts", turn=-1)
 def _(w, verb):
     both(w, *verb.split())
+
+
+@case("receipts")
+def _(w, verb):
+    """Bob's webhooks about kestrel's messages, of the same provider's account."""
+    w.look(["receipts", "--listen", "unix:" + os.path.join(w.fleet.folder, "x")], True)  # no section
+    server = Receipts(w.fleet, user="bob")
+    for provider, job in w.sql.rows("SELECT provider_message_id, job_id FROM broadcast_messages WHERE user_id = 1"):
+        status, _, said = server.post("meta", statuses(wamid(provider or "wamid.none", "read", tag=job + ":1", to=w.a["phones"][9])))
+        equal(200, status, said)
+        true(not MARKS.search(said), f"the server says {said}")
+    status, _, said = server.post("meta", answer("START", w.a["phones"][9]))
+    equal(200, status, said)
+    w.sql.rows("SELECT GET_LOCK('paceline-reconcile', 9)")  # so that it does nothing else
+    reaper = w.fleet.spawn("reaper", "of receipts")
+    wait_until(lambda: not w.sql.one("SELECT COUNT(*) FROM receipts WHERE user_id = 2 AND state = 'new' AND due_at = received_at"), 20, "a look at each")
+    equal(0, server.process.terminate(), "exit status")
+    reaper.terminate()
+    w.sql.rows("SELECT RELEASE_LOCK('paceline-reconcile')")
+    equal([], w.sql.rows("SELECT id FROM receipts WHERE user_id = 2 AND message_id IS NOT NULL"), "bob's receipts that met a message")
+    w.fleet.receipts = {}
+    w.fleet.configure()
 
 
 @case("inlet")

@@ -12,6 +12,7 @@ from collections import defaultdict
 
 from clients import SqlError
 from harness import Fleet, main, test, true, wait_until
+from receipts import Receipts, said, status, statuses
 from refusals import RULES, refuse
 
 ROWS = int(os.environ.get("SQL_ROWS", "60000"))
@@ -59,6 +60,25 @@ def live_through_everything(fleet):
     wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE check_at IS NOT NULL") == 0, 20, "contacts counted")
     be_refused_in_every_scope(fleet)
     fleet.check(order=False)
+    tell_everything(fleet)
+
+
+def tell_everything(fleet):
+    """Receipts of every kind, of known messages and of none; answers."""
+    server = Receipts(fleet)
+    jobs = fleet.sql.rows("SELECT job_id, provider_message_id FROM broadcast_messages WHERE attempt > 0 LIMIT 200")
+    list_ = [status(p or f"wamid.{j}", w, tag=j + ":1" if n % 2 else None) for n, (j, p) in enumerate(jobs) for w in ("sent", "delivered")]
+    server.takes("meta", statuses(*list_, *(status(f"wamid.f{n}", "failed", tag=j + ":1", code=131050) for n, (j, _) in enumerate(jobs[:9]))))
+    for phone in ("60100000001", "60100000002"):
+        server.takes("meta", said("STOP", phone))
+        server.takes("meta", said("START", phone, at=time.time() + 9))
+    (phone, ref), = fleet.sql.rows("SELECT m.recipient_phone, d.sender_ref FROM broadcast_messages m JOIN devices d ON d.id = m.device_id"
+                                   " WHERE m.status = 'unknown' LIMIT 1") or [("60100000001", "ref1")]
+    server.takes("gowa", {"event": "message.ack", "device_id": ref, "payload": {"ids": ["3EB0"], "chat_id": phone, "receipt_type": "read"}})
+    fleet.sql.exec("UPDATE receipts SET received_at = received_at - INTERVAL 20 SECOND WHERE section = 'gowa'")
+    wait_until(lambda: not server.rows("state = 'new' AND due_at = received_at"), 20, "receipts looked at")
+    fleet.sql.exec("UPDATE broadcast_messages SET status = 'sent', unknowns = 0 WHERE recipient_phone = '%s' AND status = 'unknown'" % phone)
+    server.process.terminate()
 
 
 def be_refused_in_every_scope(fleet):
@@ -105,7 +125,8 @@ def ask_everything(fleet):
     number = fleet.sql.one("SELECT MIN(id) FROM broadcast_messages WHERE status = 'unknown'")
     for command in (["status"], ["device", "list"], ["device", "show", "d1-1"], ["campaign", "list"],
                     ["campaign", "show", "hold"], ["unknown", "list"], ["message", "trace", str(number or 1)],
-                    ["unknown", "confirm", str(number or 1)], ["audit", "stuck"]):
+                    ["unknown", "confirm", str(number or 1)], ["audit", "stuck"],
+                    ["audit", "receipts"], ["message", "trace", str(fleet.sql.one("SELECT MIN(id) FROM broadcast_messages WHERE receipt <> 'none'") or 1)]):
         fleet.ctl(*command, check=False)
 
 
@@ -173,6 +194,10 @@ def fill(sql, mixture):
         sql.exec("INSERT INTO recurring_message_logs (recurring_id, user_id, occurrence_at, status, started_at, finished_at) SELECT"
                  " 1000 + seq % 500, 2, UTC_TIMESTAMP(3) - INTERVAL seq MINUTE, 'finished', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)"
                  f" FROM seq_1_to_{OTHERS}")
+        sql.exec("INSERT INTO receipts (user_id, section, kind, provider_message_id, job_id, phone, consent_phone, happened_at, received_at, state, due_at)"
+                 " SELECT 2, 'meta', ELT(1 + seq % 4, 'sent', 'delivered', 'read', 'stop'), CONCAT('wamid.', seq DIV 3), IF(seq % 2, CONCAT('large-', seq), NULL),"
+                 " CONCAT('77', seq), IF(seq % 4 = 3, CONCAT('77', seq), NULL), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), IF(seq % 100, 'applied', ELT(1 + seq DIV 100 % 2,"
+                 f" 'orphan', 'new')), UTC_TIMESTAMP(3) + INTERVAL seq % 1000 SECOND - INTERVAL 900 SECOND FROM seq_1_to_{OTHERS}")
         sql.exec("INSERT INTO message_events (message_id, gen, token, event, happened_at)"
                  f" SELECT 1000000 + seq, 1, 1, 'sent', UTC_TIMESTAMP(3) FROM seq_1_to_{OTHERS}")
     # Devices and campaigns have some hundred rows each, as an audience has; half of the messages are of other sources.
@@ -180,11 +205,11 @@ def fill(sql, mixture):
     for begin in range(1, ROWS + 1, CHUNK):
         sql.exec(
             "INSERT INTO broadcast_messages (job_id, user_id, device_id, kind, campaign_id, sequence_id, sequence_stepid, recurring_id,"
-            " occurrence_at, lead_id, recipient_phone, scheduled_at, status, gen, queued_at, processing_started_at, expires_at, decide_at,"
+            " occurrence_at, lead_id, recipient_phone, provider_message_id, scheduled_at, status, gen, queued_at, processing_started_at, expires_at, decide_at,"
             f" created_at, updated_at) SELECT CONCAT('large-', seq), 2, 1 + seq % {devices}, ELT(1 + seq % 4, 'sequence', 'recurring',"
             f" 'campaign', 'campaign'), IF(seq % 4 > 1, 1 + seq % {campaigns}, NULL), IF(seq % 4 = 0, 1000 + seq % 100, NULL),"
             " IF(seq % 4 = 0, seq, NULL), IF(seq % 4 = 1, 1000 + seq % 500, NULL), IF(seq % 4 = 1, UTC_TIMESTAMP(3) - INTERVAL"
-            " seq % 5000 SECOND, NULL), seq, CONCAT('77', seq), UTC_TIMESTAMP(3) - INTERVAL seq % 5000 SECOND, st, 1,"
+            " seq % 5000 SECOND, NULL), seq, CONCAT('77', seq), IF(st = 'sent', CONCAT('wamid.', seq), NULL), UTC_TIMESTAMP(3) - INTERVAL seq % 5000 SECOND, st, 1,"
             " UTC_TIMESTAMP(3) - INTERVAL seq % 900 SECOND, UTC_TIMESTAMP(3) - INTERVAL seq % 900 SECOND,"
             " IF(seq % 3, NULL, UTC_TIMESTAMP(3) + INTERVAL seq % 900 SECOND),"
             " IF(st = 'unknown' AND seq % 2, UTC_TIMESTAMP(3) + INTERVAL seq % 900 SECOND, NULL), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)"
@@ -192,7 +217,7 @@ def fill(sql, mixture):
         if ROWS > CHUNK:
             print(f"    {min(ROWS, begin + CHUNK - 1):,} rows", flush=True)
     sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, recipient_rests, sequences,"
-              " sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts, recurring_message_logs")
+              " sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts, recurring_message_logs, receipts")
 
 
 def explain(sql, statement):

@@ -1,7 +1,7 @@
 /* unknown_source.h -- what unknown messages belong to: a decision lets the campaign, run or contact
  * be counted anew, which must not happen while a part of it is in the archive. */
-#ifndef CTL_UNKNOWN_SOURCE_H
-#define CTL_UNKNOWN_SOURCE_H
+#ifndef SHARED_UNKNOWN_SOURCE_H
+#define SHARED_UNKNOWN_SOURCE_H
 
 #include "shared/err.h"
 

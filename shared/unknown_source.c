@@ -1,4 +1,4 @@
-#include "ctl/unknown_source.h"
+#include "shared/unknown_source.h"
 
 #include "shared/store.h"
 
