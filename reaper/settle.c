@@ -188,19 +188,40 @@ read_policies(struct store *db, struct settle_batch *b, struct err *e)
     return true;
 }
 
-/* An attempt has one outcome: what calls it unknown is out of date once that has been written. */
+/* An earlier result of the batch has called another lease's attempt at this generation unknown. */
 static bool
-was_applied(struct store *db, struct settle_entry *x, struct err *e)
+is_others_in_batch(const struct settle_batch *b, size_t i)
 {
+    const struct queue_result *r = &b->e[i].r;
+    for (size_t k = i; k-- > 0 && b->e[k].r.row == r->row;) {
+        const struct queue_result *x = &b->e[k].r;
+        if (strcmp(x->kind, "unknown") == 0 && x->gen == r->gen && x->token &&
+            x->token != r->token) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An attempt has one outcome: what calls it unknown is out of date once that has been written.  And
+ * whoever comes late speaks of his own attempt only: a lease that was given back before the permit
+ * knows nothing of what became of the next one. */
+static bool
+was_applied(struct store *db, struct settle_batch *b, size_t i, struct err *e)
+{
+    struct settle_entry *x = &b->e[i];
+    bool late = x->r.late && strcmp(x->r.kind, "unknown") != 0;
     struct rows r;
     if (!store_queryf(db, &r, e,
-                      "SELECT id FROM message_events WHERE message_id = %" PRIu64
-                      " AND gen = %u AND token = %" PRIu64
-                      " AND event IN ('sent', 'failed', 'retry', 'deferred', %s)",
-                      x->row.id, x->r.gen, x->r.token, x->r.kind)) {
+                      "SELECT COALESCE(SUM(token = %" PRIu64
+                      " AND event IN ('sent', 'failed', 'retry', 'deferred', %s)), 0), "
+                      "COALESCE(SUM(event = 'unknown' AND token NOT IN (0, %" PRIu64
+                      ")), 0) FROM message_events WHERE message_id = %" PRIu64 " AND gen = %u",
+                      x->r.token, x->r.kind, x->r.token, x->row.id, x->r.gen)) {
         return false;
     }
-    x->row.applied = r.count > 0;
+    x->row.applied = rows_next(&r) && (rows_int(&r, 0) > 0 || (late && rows_int(&r, 1) > 0));
+    x->row.applied = x->row.applied || (late && is_others_in_batch(b, i));
     rows_done(&r);
     return true;
 }
@@ -226,7 +247,7 @@ decide(struct store *db, struct settle_batch *b, struct err *e)
             x->row.deferrals = before->deferrals;
             x->row.unknowns = before->unknowns;
         }
-        if (settle_asks(&x->row, &x->r) && !was_applied(db, x, e)) {
+        if (settle_asks(&x->row, &x->r) && !was_applied(db, b, i, e)) {
             return false;
         }
         x->a = settle_plan(&x->row, &x->r, &b->reaper->rules, random_u64());

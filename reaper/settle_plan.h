@@ -31,8 +31,8 @@ struct ledger_row {
     uint32_t attempt, deferrals, unknowns;
     uint32_t max_attempts;
     enum unknown_policy policy;
-    bool applied; /* this attempt's outcome, or this very result, was applied before: see
-                     settle_asks */
+    bool applied; /* this attempt's outcome, or this very result, was applied before, or the open
+                     attempt is another lease's: see settle_asks */
 };
 
 struct settle_rules {

@@ -421,6 +421,30 @@ def people_settle_unknown_rows():
         true(got[ids[1]] in ("skipped", "failed"), f"a dropped row is {got[ids[1]]}")
 
 
+@test
+def only_its_own_attempt_resolves_an_unknown_row():
+    """What a lease that was given back says late is no word on the attempt that followed it."""
+    with Fleet(rules=["all=reset-after"]) as fleet:
+        (device,) = fleet.devices(1)
+        fleet.leads(1)
+        fleet.campaign("open")
+        fleet.start()
+        fleet.drain()
+        row, job, gen, token = fleet.sql.rows("SELECT m.id, m.job_id, e.gen, e.token FROM broadcast_messages m JOIN message_events e"
+                                              " ON e.message_id = m.id AND e.event = 'unknown'")[0]
+
+        def say(kind, by):
+            fleet.redis.call("XADD", f"pl:{{p{device % 8:02}}}:results", "*", "kind", kind, "id", job, "row", row, "dev", device,
+                             "gen", gen, "tok", by, "code", "418", "text", "late", "late", "1")
+            wait_until(lambda: fleet.sql.one(f"SELECT COUNT(*) FROM message_events WHERE event = '{kind}' AND token = {by}"), 20, f"{kind} by {by}")
+            return fleet.sql.one("SELECT status FROM broadcast_messages")
+
+        equal("unknown", say("retry", int(token) + 7), "status after another's retry")
+        equal("unknown", say("failed", int(token) + 8), "status after another's refusal")
+        equal("failed", say("failed", int(token)), "status after its own refusal")
+        equal("sent", say("sent", int(token) + 9), "status after any proof that it was sent")
+
+
 # --- the programs --------------------------------------------------------------------------------------
 
 

@@ -456,7 +456,7 @@ def what_would_be_sent_again_is_taken_back():
 
 @test
 def a_reaper_that_dies_with_the_job_taken_back_loses_nothing():
-    with Fleet(faults=True, rules=["nth:1=reset-after"], conf={"reaper": {"resend_after": "10ms", "audit_interval": "1h"}}) as f:
+    with Fleet(faults=True, rules=["nth:1=reset-after"], conf={"reaper": {"resend_after": "10ms"}}) as f:
         (d,) = f.devices(1, gap=(600000, 600000))
         f.leads(1)
         f.campaign("c", on_unknown="resend")
