@@ -26,6 +26,8 @@ struct metric producer_metrics[] = {
     [M_EXPIRED] = COUNTER("paceline_expired_total", "Rows skipped because they were too late."),
     [M_CANCELLED] =
         COUNTER("paceline_cancelled_total", "Rows skipped because their source was cancelled."),
+    [M_WITHDRAWN] = COUNTER("paceline_withdrawn_total",
+                            "Jobs and rows on their way that an opt-out has taken back."),
     [M_RETURNED] = COUNTER("paceline_returned_total", "Claimed rows that Redis had no place for."),
     [M_REFUSED] = COUNTER("paceline_refused_total",
                           "Claimed rows that must not go out: opted out, left, bad input."),

@@ -1,0 +1,3 @@
+-- Consent and caps: what is on its way to a phone, and what went there lately, by index.
+-- messages_recipient: opt-outs and frequency caps ask for a user's phone and a status.
+ALTER TABLE broadcast_messages ADD KEY messages_recipient (user_id, recipient_phone, status, sent_at);

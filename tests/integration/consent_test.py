@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Who has said stop gets nothing more, also from what Redis holds; how much one recipient and one account get.
+
+    tests/integration/consent_test.py [name part ...]"""
+import json
+import os
+import signal
+import sys
+
+from harness import Fleet, equal, main, mono_us, pause, test, true, wait_until
+
+NOW = "UTC_TIMESTAMP(3)"
+# The times that programs have when nobody configures anything.
+DEFAULTS = {"producer": {"poll_min": "250ms", "poll_max": "5s", "steer_interval": "500ms"}}
+
+
+def in_redis(fleet, rows):
+    """The states of the jobs of (job id, device)."""
+    calls = [("HGET", f"pl:{{p{int(d) % 8:02}}}:d:{d}:ids", job) for job, d in rows]
+    return [(s or "")[:1] for s in fleet.redis.client.pipeline(calls)]
+
+
+def opt_out(fleet, phones, source="reply"):
+    fleet.sql.exec("INSERT INTO opt_outs (user_id, phone, source, created_at) VALUES "
+                   + ", ".join(f"({fleet.user}, '{p}', '{source}', {NOW})" for p in phones))
+
+
+def steered(fleet):
+    return fleet.sql.one("SELECT COUNT(*) FROM opt_outs WHERE steered = 0") == 0
+
+
+def jobs_of(fleet, phones):
+    return set(j for (j,) in fleet.sql.rows("SELECT job_id FROM broadcast_messages WHERE recipient_phone IN ('"
+                                            + "', '".join(phones) + "')"))
+
+
+def later_sends(fleet, jobs, at):
+    return [l for l in fleet.ledger() if l.job in jobs and l.mono_us > at]
+
+
+# --- jobs that Redis holds ------------------------------------------------------------------------------
+
+
+@test
+def a_stop_stops_the_jobs_in_redis_within_a_second():
+    with Fleet(conf=DEFAULTS) as fleet:
+        fleet.devices(30, gap=(200, 400))
+        fleet.leads(40)
+        fleet.campaign("loud")
+        fleet.start(producer=2, worker=2, reaper=2)
+        wait_until(lambda: fleet.statuses().get("sent", 0) > 60 and fleet.statuses().get("queued", 0) > 900, 30, "jobs in Redis")
+        # One by one, as replies come; next ones and last ones of their devices.
+        taken = []
+        for n in range(12):
+            rows = fleet.sql.rows("SELECT job_id, device_id, recipient_phone FROM broadcast_messages WHERE status = 'queued'"
+                                  f" AND recipient_phone NOT IN (SELECT phone FROM opt_outs) ORDER BY id {'DESC' if n % 2 else 'ASC'} LIMIT 40")
+            job, device, phone = fleet.random.choice(rows)
+            at = mono_us()
+            opt_out(fleet, [phone])
+            wait_until(lambda: in_redis(fleet, [(job, device)])[0] not in ("W", "L"), 10, "the job to be taken out", 0.002)
+            taken.append((mono_us() - at) / 1000)
+            later = later_sends(fleet, {job}, at + 1_000_000)
+            equal([], later, "sends a second after the STOP")
+        at = mono_us()
+        phones = [p for (p,) in fleet.sql.rows("SELECT recipient_phone FROM broadcast_messages WHERE status = 'queued' AND"
+                                                 " recipient_phone NOT IN (SELECT phone FROM opt_outs) ORDER BY RAND() LIMIT 300")]
+        opt_out(fleet, phones)
+        wait_until(lambda: steered(fleet), 20, "the opt-outs to be steered")
+        jobs = jobs_of(fleet, phones)
+        fleet.drain(90)
+        equal([], later_sends(fleet, jobs, at + 1_000_000), "sends a second after 300 STOPs at once")
+        verdict = fleet.check()
+        true(verdict.rows["skipped"] > 280, f"rows: {verdict.rows}")
+        equal([("opted-out",)], fleet.sql.rows("SELECT DISTINCT error_class FROM broadcast_messages WHERE status = 'skipped'"), "why")
+        equal(verdict.rows["skipped"], fleet.sql.one("SELECT n_skipped FROM campaigns"), "the campaign's count")
+        taken.sort()
+        print(f"from the INSERT to the job out of Redis: median {taken[len(taken) // 2]:.0f} ms, worst {taken[-1]:.0f} ms of {len(taken)}")
+        true(taken[-1] < 1000, f"too slow: {taken}")
+        fleet.stop()
+
+
+@test
+def a_long_list_does_not_hold_up_who_has_just_said_stop():
+    with Fleet(conf=DEFAULTS) as fleet:
+        fleet.devices(4, gap=(60000, 60000))
+        fleet.leads(20)
+        fleet.campaign("slow")
+        fleet.start()
+        wait_until(lambda: fleet.statuses().get("queued", 0) > 60, 30, "jobs in Redis")
+        fleet.sql.exec(f"INSERT INTO opt_outs (user_id, phone, source, created_at) SELECT 1, CONCAT('6019', 1000000 + seq), 'list', {NOW}"
+                       " FROM seq_1_to_50000")
+        job, device, phone = fleet.sql.rows("SELECT job_id, device_id, recipient_phone FROM broadcast_messages WHERE status = 'queued' LIMIT 1")[0]
+        at = mono_us()
+        opt_out(fleet, [phone])
+        wait_until(lambda: in_redis(fleet, [(job, device)])[0] not in ("W", "L"), 10, "the job to be taken out", 0.002)
+        took = (mono_us() - at) / 1000
+        left = fleet.sql.one("SELECT COUNT(*) FROM opt_outs WHERE steered = 0")
+        print(f"beside {left} others: {took:.0f} ms")
+        true(took < 1000, f"{took} ms beside a long list")
+        wait_until(lambda: steered(fleet), 30, "the whole list")
+
+
+def one_row(fleet):
+    """A device with one lead and a campaign; (phone, device)."""
+    device = fleet.devices(1)[0]
+    fleet.leads(1)
+    fleet.campaign("one")
+    return fleet.sql.rows("SELECT phone FROM leads")[0][0], device
+
+
+def stopped(process):
+    with open(f"/proc/{process.pid}/stat") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+# What dispatch has done with the row when the STOP comes, whoever acts for it.
+ORDERS = {"dispatch.claimed": "processing", "dispatch.staged": "processing", "dispatch.queued": "queued",
+          "dispatch.activated": "queued"}
+
+
+@test(seconds=240)
+def whenever_the_stop_comes_in_dispatch_nothing_is_sent():
+    for point, status in ORDERS.items():
+        with Fleet(faults=True) as fleet:
+            phone, _ = one_row(fleet)
+            slow = fleet.spawn("producer", "slow", fault=f"{point}:1:stop")
+            fleet.spawn("reaper")
+            wait_until(lambda: stopped(slow), 20, f"the producer at {point}")
+            equal({status: 1}, fleet.statuses(), f"the row at {point}")
+            other = fleet.spawn("producer", "other")
+            opt_out(fleet, [phone])
+            wait_until(lambda: fleet.statuses() == {"skipped": 1}, 20, lambda: f"the row to be skipped at {point}: {fleet.statuses()}")
+            wait_until(lambda: steered(fleet), 20, f"the opt-out to be steered at {point}")
+            slow.thaw()
+            fleet.spawn("worker")
+            fleet.drain(30)
+            equal([], fleet.ledger(), f"sends, stopped at {point}")
+            equal({"skipped": 1}, fleet.statuses(), f"the row, stopped at {point}")
+            equal("opted-out", fleet.sql.one("SELECT error_class FROM broadcast_messages"), "why")
+            true(other.running() and slow.running(), "producers")
+
+
+@test
+def a_stop_between_the_claim_and_the_last_look_is_seen_by_the_last_look():
+    """Nobody else acts for it: the claim is committed, the look comes behind the STOP."""
+    with Fleet(faults=True) as fleet:
+        phone, _ = one_row(fleet)
+        fleet.spawn("reaper")
+        slow = fleet.spawn("producer", "slow", fault="dispatch.claimed:1:stop")
+        wait_until(lambda: stopped(slow), 20, "the producer behind its claim")
+        opt_out(fleet, [phone])
+        slow.thaw()
+        wait_until(lambda: fleet.statuses() == {"skipped": 1}, 20, "the row to be skipped")
+        wait_until(lambda: steered(fleet), 20, "the opt-out to be steered")
+        equal(0, len(fleet.redis.client.keys("pl:{*}:d:*:ids")), "jobs in Redis")
+
+
+@test
+def a_leased_job_is_taken_from_its_worker():
+    with Fleet(faults=True, conf={"worker": {"lease": "60s", "renew": "1s"}}) as fleet:
+        phone, device = one_row(fleet)
+        fleet.start(worker=0)
+        worker = fleet.spawn("worker", fault="worker.claimed:1:stop")
+        wait_until(lambda: stopped(worker), 20, "the worker behind its claim")
+        opt_out(fleet, [phone])
+        wait_until(lambda: fleet.statuses() == {"skipped": 1}, 10, "the row to be skipped")
+        worker.thaw()
+        fleet.drain(30)
+        equal([], fleet.ledger(), "sends")
+        fleet.leads(1, devices=[device])
+        fleet.campaign("two", devices=[device])  # the device has room, the worker goes on
+        wait_until(lambda: len(fleet.ledger()) == 1, 20, "the next message")
+        fleet.drain(30)
+        fleet.stop()
+
+
+@test
+def what_may_have_left_is_told_as_it_was_and_does_not_come_again():
+    with Fleet(faults=True, rules=["p:1=status:429"], conf={"reaper": {"retry_base": "100ms"}}) as fleet:
+        phone, _ = one_row(fleet)
+        fleet.start(worker=0)
+        worker = fleet.spawn("worker", fault="worker.sending:1:stop")
+        wait_until(lambda: stopped(worker), 20, "the worker with its request")
+        opt_out(fleet, [phone])
+        wait_until(lambda: any("withdrawn" in l and "gone=1" in l for l in fleet.log_lines("producer")), 10, "the look at it")
+        equal(False, steered(fleet), "steered while it may come back")
+        worker.thaw()  # within its lease: the provider refuses, the row comes back, and ends
+        wait_until(lambda: set(fleet.statuses()) <= {"skipped", "unknown"}, 20, lambda: f"its end: {fleet.statuses()}")
+        wait_until(lambda: steered(fleet), 20, "the opt-out to be steered")
+        true(len(fleet.ledger()) <= 1, f"sent again: {fleet.ledger()}")
+
+
+@test
+def an_opt_out_waits_for_redis():
+    """While Redis is away nothing can be taken out of it, and nothing is sent; when it is back, nobody is forgotten."""
+    with Fleet(keep="always") as fleet:
+        fleet.devices(5, gap=(2000, 2000))
+        fleet.leads(20)
+        fleet.campaign("held")
+        fleet.start()
+        wait_until(lambda: fleet.statuses().get("queued", 0) > 80, 30, "jobs in Redis")
+        fleet.redis.kill()
+        phones = [p for (p,) in fleet.sql.rows("SELECT recipient_phone FROM broadcast_messages WHERE status = 'queued' LIMIT 50")]
+        jobs = jobs_of(fleet, phones)
+        at = mono_us()
+        opt_out(fleet, phones)
+        fleet.redis.start()
+        wait_until(lambda: steered(fleet), 40, "the opt-outs to be steered")
+        equal([], later_sends(fleet, jobs, at + 1_000_000), "sends behind the STOP")
+        rows = dict(fleet.sql.rows("SELECT status, COUNT(*) FROM broadcast_messages WHERE recipient_phone IN ('" + "', '".join(phones) + "') GROUP BY status"))
+        true(int(rows.get("skipped", 0)) > 40 and "queued" not in rows, f"rows: {rows}")
+
+
+@test
+def leaving_a_sequence_takes_its_jobs_out_of_redis():
+    with Fleet() as fleet:
+        fleet.devices(2, gap=(60000, 60000))
+        fleet.leads(6)
+        number = fleet.sequence("welcome", [(0, "a"), (0, "b"), (3600, "c")])
+        fleet.sql.exec(f"INSERT INTO sequence_requests (sequence_id, lead_id, created_at) SELECT {number}, id, {NOW} FROM leads")
+        fleet.start()
+        wait_until(lambda: fleet.statuses().get("queued", 0) >= 20, 30, lambda: f"jobs in Redis: {fleet.statuses()}")
+        phone = fleet.sql.rows("SELECT recipient_phone FROM broadcast_messages WHERE status = 'queued' ORDER BY id DESC LIMIT 1")[0][0]
+        jobs = jobs_of(fleet, [phone])
+        said = json.loads(fleet.ctl("--json", "sequence", "leave", "welcome", phone)[1])
+        equal((1, 3, 0), (said["contacts"], said["skipped"], said["on_their_way"]), "what it says")
+        wait_until(lambda: fleet.sql.rows(f"SELECT status, error_class, COUNT(*) FROM broadcast_messages WHERE recipient_phone = '{phone}'"
+                                          " GROUP BY 1, 2") == [("skipped", "left", "3")], 10, "its rows")
+        equal([], [l for l in fleet.ledger() if l.job in jobs], "sends")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
