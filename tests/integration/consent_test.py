@@ -229,5 +229,107 @@ def leaving_a_sequence_takes_its_jobs_out_of_redis():
         equal([], [l for l in fleet.ledger() if l.job in jobs], "sends")
 
 
+# --- the commands ---------------------------------------------------------------------------------------
+
+
+def said(fleet, *args, code=0):
+    """The JSON document of a command."""
+    got, out, err = fleet.ctl("--json", *args, check=False)
+    equal(code, got, f"exit status of {' '.join(args)}: {out}{err}")
+    return json.loads(out)
+
+
+def pick(d, *keys):
+    return tuple(d[k] for k in keys)
+
+
+def write(fleet, name, text):
+    path = os.path.join(fleet.folder, name)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+@test
+def adding_an_opt_out_acts_at_once_without_a_producer():
+    with Fleet() as fleet:
+        fleet.devices(2, gap=(60000, 60000))
+        fleet.leads(5)
+        fleet.campaign("one")
+        fleet.start()
+        wait_until(lambda: fleet.statuses().get("queued", 0) >= 8, 30, "jobs in Redis")
+        fleet.processes.pop("producer1").terminate()
+        phone = fleet.sql.rows("SELECT recipient_phone FROM broadcast_messages WHERE status = 'queued' ORDER BY id DESC LIMIT 1")[0][0]
+        got = said(fleet, "optout", "add", "+" + phone, phone, "--source", "phoned us")
+        equal((1, 0, 1, 0, "told"), pick(got, "added", "known", "stopped", "may_have_left", "redis"), "what it says")
+        wait_until(lambda: fleet.statuses().get("skipped") == 1, 10, "its row")
+        equal([(phone, "phoned us")], fleet.sql.rows("SELECT phone, source FROM opt_outs"), "the list")
+        got = said(fleet, "optout", "add", phone, "--source", "again")
+        equal((0, 1, 0), pick(got, "added", "known", "stopped"), "once more")
+        equal(True, steered(fleet), "steered by the command")
+        equal("phoned us", fleet.sql.one("SELECT source FROM opt_outs"), "the first source stays")
+        code, out, _ = fleet.ctl("optout", "add", "60123456789")
+        equal("1 opted out, 0 had before; 0 messages on their way were stopped\n", out, "for people")
+        fleet.redis.kill()
+        code, out, err = fleet.ctl("--json", "optout", "add", "0198765432", "--country", "60")
+        equal((1, "later"), pick(json.loads(out), "added", "redis"), "without Redis")
+        true("stopped later" in err, f"what it notes: {err}")
+        equal(1, fleet.sql.one("SELECT COUNT(*) FROM opt_outs WHERE phone = '60198765432' AND steered = 0"), "left to producers")
+
+
+@test
+def the_list_is_shown_and_shortened():
+    with Fleet(stub=False) as fleet:
+        for n in range(5):
+            fleet.ctl("optout", "add", f"6012345670{n}", "--source", "web" if n % 2 else "phone")
+        listed = said(fleet, "optout", "list")
+        equal([f"6012345670{n}" for n in (4, 3, 2, 1, 0)], [o["phone"] for o in listed], "the latest first")
+        equal(("phone", True), pick(listed[0], "source", "in_force"), "one of them")
+        true(listed[0]["created_at"].endswith("Z"), "since when")
+        equal(2, len(said(fleet, "optout", "list", "--source", "web")), "of one source")
+        equal(["60123456703"], [o["phone"] for o in said(fleet, "optout", "list", "012-345 6703", "60123456799", "--country", "60")], "of two phones")
+        code, out, err = fleet.ctl("optout", "list", "--limit", "2")
+        true("more than 2" in err and out.count("6012345670") == 2, f"{out}{err}")
+        got = said(fleet, "optout", "remove", "60123456703", "60123456799", code=1)
+        equal((1, ["60123456799"]), pick(got, "removed", "not_opted_out"), "removing")
+        equal(4, fleet.sql.one("SELECT COUNT(*) FROM opt_outs"), "left")
+        for args, why in ((("add", "x"), "phone 1 ('x')"), (("add", "60123456789", "--source", ""), "--source"),
+                          (("add", "60123456789", "--source", "x" * 65), "--source"), (("remove", "0123456789"), "country")):
+            code, out, err = fleet.ctl("optout", *args, check=False)
+            true(code == 2 and why in err, f"{args}: {code} {err}")
+        equal(4, fleet.sql.one("SELECT COUNT(*) FROM opt_outs"), "nothing was done by what was refused")
+
+
+@test
+def lists_are_imported_once_and_go_on_where_they_were():
+    with Fleet(stub=False) as fleet:
+        good = write(fleet, "stop.csv", "No HP,why\n0123456701,a\n+60 12-345 6702,b\nnonsense,c\n60123456701,d\n")
+        dry = said(fleet, "optout", "import", good, "--country", "60", "--dry-run", code=1)
+        equal((2, 1, 1, 4), pick(dry, "inserted", "duplicates", "refused", "rows"), "a dry run")
+        equal(0, fleet.sql.one("SELECT COUNT(*) FROM opt_outs"), "nothing yet")
+        code, out, err = fleet.ctl("--json", "optout", "import", good, "--country", "60", "--source", "old list", check=False)
+        got = json.loads(out)
+        equal((1, 2, 1, 1), (code,) + pick(got, "inserted", "duplicates", "refused"), "the import")
+        true("stop.csv:4: " in err, f"the bad line: {err}")
+        equal([("60123456701", "old list"), ("60123456702", "old list")], fleet.sql.rows("SELECT phone, source FROM opt_outs ORDER BY phone"), "the list")
+        equal(True, said(fleet, "optout", "import", good, "--country", "60", "--source", "old list")["finished_before"], "once more")
+        again = said(fleet, "optout", "import", good, "--country", "60", "--source", "old list", "--again", code=1)
+        equal((0, 3), pick(again, "inserted", "duplicates"), "--again")
+        for text, why in (("a,b\n1,2\n", "phone"), ("", "empty")):
+            code, _, err = fleet.ctl("optout", "import", write(fleet, "bad.csv", text), check=False)
+            true(code == 2 and why in err, f"{text!r}: {code} {err}")
+        # One that is killed on the way goes on behind its last batch.
+        big = write(fleet, "big.csv", "phone\n" + "".join(f"6019{n:07}\n" for n in range(30000)))
+        p = fleet.spawn_ctl("optout", "import", big)
+        wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM opt_outs") > 3000, 20, "a few batches", 0.001)
+        p.kill()
+        n = fleet.sql.one("SELECT COUNT(*) FROM opt_outs") - 2
+        code, out, err = fleet.ctl("--json", "optout", "import", big, check=False)
+        if n < 30000:
+            true("resuming at line" in err, f"it begins anew: {err}")
+            equal(30000 - n, json.loads(out)["inserted"], "what was left")
+        equal(30002, fleet.sql.one("SELECT COUNT(*) FROM opt_outs"), "all")
+
+
 if __name__ == "__main__":
     sys.exit(main())

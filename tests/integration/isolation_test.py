@@ -330,6 +330,32 @@ def _(w, verb):
         each(w, "device", *verb.split(), "--content", "Hi {{name}}", "--samples", "10", "--device", "@")
 
 
+@case("optout list")
+def _(w, verb):
+    both(w, "optout", "list")
+    both(w, "optout", "list", *w.a["phones"])
+    both(w, "optout", "list", "--source", "kestrel-form")
+    w.does("optout", "list", w.b["phones"][9])
+
+
+@case("optout remove")
+def _(w, verb):
+    both(w, "optout", "remove", w.a["phones"][9], refused=True)
+    w.does("optout", "remove", w.b["phones"][9])
+
+
+@case("optout add", turn=1)
+def _(w, verb):
+    both(w, "optout", "add", *w.a["phones"][:10])
+
+
+@case("optout import", turn=1)
+def _(w, verb):
+    path = w.file("stop.csv", "phone\n" + "".join(p + "\n" for p in w.a["phones"]))
+    both(w, "optout", "import", path, "--dry-run")
+    both(w, "optout", "import", path, "--source", "stolen")
+
+
 @case("leads import", turn=1)
 def _(w, verb):
     people = "".join(f"{p},stolen\n" for p in w.a["phones"])

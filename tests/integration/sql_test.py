@@ -51,6 +51,9 @@ def live_through_everything(fleet):
     fleet.spawn("worker", "worker3")
     wait_until(lambda: len(fleet.ledger()) > 500, 20, "sends")
     fleet.ctl("campaign", "cancel", "stopped")
+    fleet.sql.exec("INSERT IGNORE INTO opt_outs (user_id, phone, created_at) SELECT user_id, recipient_phone, UTC_TIMESTAMP(3) FROM"
+                   " broadcast_messages WHERE status IN ('queued', 'processing', 'pending') ORDER BY RAND() LIMIT 20")
+    fleet.ctl("sequence", "leave", "third", "--all")
     fleet.sql.exec("UPDATE sequences SET status = 'cancelled' WHERE name = 'third'")
     fleet.sql.exec("UPDATE recurring_messages SET status = IF(name = 'contacts', 'cancelled', 'finished')")
     fleet.drain(90)
@@ -80,9 +83,15 @@ def other_sources(fleet):
 def ask_everything(fleet):
     """The commands that people type."""
     number = fleet.sql.one("SELECT MIN(id) FROM broadcast_messages WHERE status = 'unknown'")
+    stop = os.path.join(fleet.folder, "stop.csv")
+    with open(stop, "w") as f:
+        f.write("phone\n" + "".join(f"6012345{n:04}\n" for n in range(1500)))
     for command in (["status"], ["device", "list"], ["device", "show", "d1-1"], ["campaign", "list"],
                     ["campaign", "show", "hold"], ["unknown", "list"], ["message", "trace", str(number or 1)],
-                    ["unknown", "confirm", str(number or 1)], ["audit", "stuck"]):
+                    ["unknown", "confirm", str(number or 1)], ["audit", "stuck"],
+                    ["optout", "add", "60123456789", "60123456780"], ["optout", "list"], ["optout", "list", "60123456789"],
+                    ["optout", "list", "--source", "by hand"], ["optout", "remove", "60123456789"],
+                    ["optout", "import", stop, "--dry-run"], ["optout", "import", stop]):
         fleet.ctl(*command, check=False)
 
 
