@@ -331,5 +331,99 @@ def lists_are_imported_once_and_go_on_where_they_were():
         equal(30002, fleet.sql.one("SELECT COUNT(*) FROM opt_outs"), "all")
 
 
+# --- before a campaign starts ---------------------------------------------------------------------------
+
+
+@test
+def a_plan_says_what_will_come_of_a_campaign():
+    with Fleet() as fleet:
+        a, b = fleet.devices(2, gap=(100, 200))
+        off = fleet.devices(1, prefix="off", status="paused", status_reason="ops")[0]
+        fleet.leads(30, devices=[a, b])
+        fleet.leads(4, devices=[off])
+        fleet.sql.exec(f"UPDATE leads SET niche = 'gym' WHERE device_id <> {off}")
+        twice = [p for (p,) in fleet.sql.rows(f"SELECT phone FROM leads WHERE device_id = {a} ORDER BY id LIMIT 5")]
+        for n, phone in enumerate(twice):  # five people are leads of both
+            fleet.sql.exec(f"UPDATE leads l JOIN (SELECT id FROM leads WHERE device_id = {b} ORDER BY id LIMIT 1 OFFSET {n}) x"
+                           f" ON x.id = l.id SET l.phone = '{phone}'")
+        stop = [p for (p,) in fleet.sql.rows(f"SELECT phone FROM leads WHERE device_id = {a} ORDER BY id DESC LIMIT 3")]
+        opt_out(fleet, stop)
+        number = fleet.campaign("soon", status="draft", niche="gym", content="{Hi|Hello} {{name}}.")
+        before = {t: fleet.sql.rows(f"CHECKSUM TABLE {t}") for t in ("campaigns", "leads", "broadcast_messages", "opt_outs")}
+        got = said(fleet, "campaign", "plan", "soon")
+        equal({t: fleet.sql.rows(f"CHECKSUM TABLE {t}") for t in before}, before, "a plan changes nothing")
+        equal((60, 3, 57, 5, 0, 0), pick(got, "leads", "opted_out", "messages", "duplicates", "capped", "over_quota"), "counts")
+        by = {d["device"]: d for d in got["devices"]}
+        equal([(30, 3, 27, 0), (30, 0, 30, 5), (0, 0, 0, 0)],
+              [pick(d, "leads", "opted_out", "messages", "duplicates") for d in got["devices"]], "each device")
+        equal([26 * 150, 29 * 150, None], [d["took_ms"] for d in got["devices"]], "how long each takes")
+        equal(29 * 150, got["took_ms"], "all of it")
+        equal(3, len(got["samples"]), "samples")
+        true(all(s["text"].startswith(("Hi Lead ", "Hello Lead ")) for s in got["samples"]), f"samples: {got['samples']}")
+        # People in whose way the caps are, and an account that has not enough for today.
+        fleet.sql.exec("UPDATE users SET recipient_weekly = 2 WHERE id = 1")
+        fleet.sql.exec("INSERT INTO broadcast_messages (job_id, user_id, device_id, kind, recipient_phone, scheduled_at, sent_at, status,"
+                       f" created_at, updated_at) SELECT CONCAT('old-', l.id, '-', s.seq), 1, {a}, 'direct', l.phone, {NOW}, {NOW} - INTERVAL s.seq DAY,"
+                       f" 'sent', {NOW}, {NOW} - INTERVAL s.seq DAY FROM seq_1_to_2 s JOIN (SELECT id, phone FROM leads WHERE device_id = {b}"
+                       " ORDER BY id DESC LIMIT 4) l")
+        fleet.sql.exec(f"UPDATE devices SET account = 'waba' WHERE id IN ({a}, {b})")
+        fleet.sql.exec(f"INSERT INTO accounts (id, user_id, name, daily_recipients, created_at, updated_at) VALUES (7, 1, 'waba', 20, {NOW}, {NOW})")
+        fleet.sql.exec(f"INSERT INTO account_recipients (account_id, phone, last_at) SELECT 7, phone, {NOW} - INTERVAL 1 HOUR FROM leads"
+                       f" WHERE device_id = {b} ORDER BY id LIMIT 8")
+        fleet.sql.exec(f"INSERT INTO account_recipients (account_id, phone, last_at) SELECT 7, phone, {NOW} - INTERVAL 25 HOUR FROM leads"
+                       f" WHERE device_id = {b} ORDER BY id DESC LIMIT 4")
+        got = said(fleet, "campaign", "plan", str(number), "--samples", "0")
+        equal(4, got["capped"], "capped")
+        # 52 phones, 8 of them known; 12 have room today.
+        equal([("waba", 20, 8, 44, 32, 2)], [pick(x, "account", "limit", "used", "wanted", "shortfall", "days") for x in got["accounts"]], "the account")
+        equal((32, 2 * 86400000, []), pick(got, "over_quota", "took_ms", "samples"), "the account makes it last")
+        fleet.sql.exec("UPDATE users SET recipient_daily = 1, recipient_weekly = 0 WHERE id = 1")
+        equal(5, said(fleet, "campaign", "plan", "soon")["capped"], "a second one to the same phone on one day")
+        code, out, err = fleet.ctl("campaign", "plan", "soon")
+        true("OPTED OUT" in out and "waba" in out and "Samples:" in out, out)
+        # A device that stands still, and what cannot be planned.
+        fleet.sql.exec(f"UPDATE leads SET niche = 'gym' WHERE device_id = {off}")
+        got = said(fleet, "campaign", "plan", "soon", "--at", "2030-01-01 00:00")
+        equal((None, "2030-01-01T00:00:00.000Z"), pick(got, "ends_at", "starts_at"), "no end in sight")
+        fleet.sql.exec(f"UPDATE campaigns SET status = 'running', audience_max_lead = 9 WHERE id = {number}")
+        code, _, err = fleet.ctl("campaign", "plan", "soon", check=False)
+        true(code == 1 and "is running: its messages are made" in err, err)
+
+
+@test
+def a_campaign_takes_as_long_as_planned():
+    with Fleet() as fleet:
+        fleet.devices(3, gap=(100, 300))
+        fleet.devices(1, prefix="batch", gap=(50, 50), batch_size=10, batch_pause_ms=1000)
+        fleet.leads(30)
+        fleet.campaign("soon", status="draft")
+        plan = said(fleet, "campaign", "plan", "soon")
+        equal([29 * 200] * 3 + [29 * 50 + 2000], [d["took_ms"] for d in plan["devices"]], "planned")
+        fleet.start()
+        fleet.ctl("campaign", "start", "soon")
+        fleet.drain()
+        lines = fleet.ledger()
+        for d in plan["devices"]:
+            mine = [l.mono_us for l in lines if l.device == int(d["id"])]
+            took = (mine[-1] - mine[0]) / 1000
+            print(f"{d['device']}: planned {d['took_ms']} ms, took {took:.0f} ms")
+            true(d["took_ms"] * 0.8 < took < d["took_ms"] * 1.4, f"{d['device']} took {took:.0f} ms, planned were {d['took_ms']}")
+
+
+@test
+def a_plan_for_many_leads_goes_through_them_in_batches():
+    with Fleet(stub=False) as fleet:
+        fleet.devices(20, gap=(5000, 15000), hourly_cap=200, quiet_from=1320, quiet_to=420, time_zone="Asia/Kuala_Lumpur")
+        fleet.leads(10000)
+        fleet.sql.exec("UPDATE users SET recipient_daily = 1 WHERE id = 1")
+        fleet.campaign("large", status="draft")
+        at = mono_us()
+        got = said(fleet, "campaign", "plan", "large")
+        took = (mono_us() - at) / 1e6
+        equal((200000, 0), pick(got, "messages", "duplicates"), "messages")
+        print(f"200,000 leads on 20 devices: {took:.2f} s; a device ends after {got['took_ms'] / 86400000:.1f} days")
+        true(took < 30, f"it took {took} s")
+
+
 if __name__ == "__main__":
     sys.exit(main())

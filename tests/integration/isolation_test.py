@@ -20,6 +20,7 @@ STATES = ("pending", "processing", "queued", "sent", "failed", "skipped", "unkno
 # Whose rows of a table without a column user_id are: the condition for user A.
 CHILDREN = {
     "users": "id = {user}",
+    "account_recipients": "account_id IN (SELECT id FROM accounts WHERE user_id = {user})",
     "campaign_devices": "campaign_id IN (SELECT id FROM campaigns WHERE user_id = {user})",
     "sequence_devices": "sequence_id IN (SELECT id FROM sequences WHERE user_id = {user})",
     "sequence_steps": "sequence_id IN (SELECT id FROM sequences WHERE user_id = {user})",
@@ -54,7 +55,7 @@ class World:
         """Texts as they are; times now."""
         times = [c for c in ("created_at", "updated_at") if table not in (
             "campaign_devices", "sequence_devices", "recurring_devices", "sequence_steps", "recurring_contacts",
-            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests")]
+            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests", "account_recipients")]
         if table in ("opt_outs", "sequence_requests"):
             times = ["created_at"]
         names = list(columns) + times
@@ -72,6 +73,9 @@ class World:
                                   niche=w + "-niche", target_status=w + "-stage", trigger=w + "-go", attributes=f'{{"c":"{w}"}}')
                       for n, p in enumerate(d["phones"][:5])]
         self.insert("opt_outs", user_id=user, phone=d["phones"][9], source=w + "-form")
+        d["account"] = self.insert("accounts", user_id=user, name=w + "-waba", daily_recipients=100)
+        self.insert("account_recipients", account_id=d["account"], phone=d["phones"][1], last_at=NOW)
+        self.sql.exec(f"UPDATE devices SET account = '{w}-waba' WHERE user_id = {user}")
         d["campaigns"] = {}
         for status in ("draft", "scheduled", "running", "paused", "finished", "cancelled"):
             c = self.insert("campaigns", user_id=user, name=f"{w}-{status}", status=status, content=w + " text", niche=w,
@@ -328,6 +332,13 @@ def _(w, verb):
         both(w, *verb.split(), "--content", "Hi {{name}}, {{phone}}", "--samples", "1000")
         each(w, "phone", *verb.split(), "--content", "Hi {{name}}", "--lead", "+@")
         each(w, "device", *verb.split(), "--content", "Hi {{name}}", "--samples", "10", "--device", "@")
+
+
+@case("campaign plan")
+def _(w, verb):
+    each(w, "campaign", "campaign", "plan", "@")
+    w.sql.exec(f"UPDATE campaigns SET audience_max_lead = NULL, expanded_at = NULL WHERE user_id = {B} AND status = 'draft'")
+    w.does("campaign", "plan", "bob-draft", "--samples", "1000")
 
 
 @case("optout list")

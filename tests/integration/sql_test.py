@@ -31,6 +31,10 @@ def live_through_everything(fleet):
     """Campaigns of every policy, retries, pauses, expiry, deaths, a lost Redis."""
     fleet.devices(12, gap=(5, 15))
     fleet.leads(25)
+    fleet.sql.exec("UPDATE users SET recipient_daily = 8, recipient_weekly = 30")
+    fleet.sql.exec("UPDATE devices SET account = IF(id % 2, 'even', 'odd')")
+    fleet.sql.exec("INSERT INTO accounts (user_id, name, daily_recipients, created_at, updated_at) VALUES (1, 'even', 1000, UTC_TIMESTAMP(3),"
+                   " UTC_TIMESTAMP(3)), (1, 'odd', 140, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
     fleet.sql.exec("INSERT INTO opt_outs (user_id, phone, created_at) SELECT user_id, phone, UTC_TIMESTAMP(3) FROM leads WHERE id % 50 = 0")
     fleet.start(producer=2, worker=2, reaper=2)
     for policy in ("hold", "resend", "assume_sent"):
@@ -89,6 +93,7 @@ def ask_everything(fleet):
     for command in (["status"], ["device", "list"], ["device", "show", "d1-1"], ["campaign", "list"],
                     ["campaign", "show", "hold"], ["unknown", "list"], ["message", "trace", str(number or 1)],
                     ["unknown", "confirm", str(number or 1)], ["audit", "stuck"],
+                    ["campaign", "create", "planned", "--content", "x", "--devices", "all"], ["campaign", "plan", "planned"],
                     ["optout", "add", "60123456789", "60123456780"], ["optout", "list"], ["optout", "list", "60123456789"],
                     ["optout", "list", "--source", "by hand"], ["optout", "remove", "60123456789"],
                     ["optout", "import", stop, "--dry-run"], ["optout", "import", stop]):
@@ -135,6 +140,10 @@ def fill(sql, mixture):
                  " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_5000")
         sql.exec("INSERT INTO campaign_devices SELECT c.id, d.id FROM (SELECT id FROM campaigns WHERE user_id = 2 LIMIT 50) c"
                  " JOIN (SELECT id FROM devices WHERE user_id = 2 LIMIT 1000) d")
+        sql.exec("INSERT INTO accounts (user_id, name, daily_recipients, created_at, updated_at) SELECT 2, CONCAT('large-', seq), 1000,"
+                 " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_2000")
+        sql.exec("INSERT INTO account_recipients (account_id, phone, last_at) SELECT a.id, CONCAT('77', seq), UTC_TIMESTAMP(3) - INTERVAL"
+                 f" seq SECOND FROM (SELECT id FROM accounts WHERE user_id = 2 LIMIT 10) a JOIN seq_1_to_{OTHERS // 10}")
         sql.exec("UPDATE leads SET `trigger` = ELT(1 + id % 3, 'go', 'come', ''), trigger_seen = IF(id % 6 < 3, `trigger`, '') WHERE user_id = 2")
         sql.exec("INSERT INTO sequences (user_id, name, status, `trigger`, created_at, updated_at) SELECT 2, CONCAT('large-', seq),"
                  " ELT(1 + seq % 40, 'paused', 'active', 'active', 'cancelled', 'active'), CONCAT('t', seq), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_30000 WHERE seq % 40 < 5")
@@ -175,7 +184,7 @@ def fill(sql, mixture):
             f" FROM (SELECT s.seq, {MIXTURES[mixture]} st FROM seq_{begin}_to_{min(ROWS, begin + CHUNK - 1)} s) x")
         if ROWS > CHUNK:
             print(f"    {min(ROWS, begin + CHUNK - 1):,} rows", flush=True)
-    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, sequences,"
+    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, accounts, account_recipients, sequences,"
               " sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts, recurring_message_logs")
 
 
