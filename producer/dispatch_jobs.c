@@ -1,3 +1,4 @@
+#include "producer/dispatch_caps.h"
 #include "producer/dispatch_internal.h"
 #include "shared/job.h"
 
@@ -235,5 +236,5 @@ jobs_done(struct pass *x)
 bool
 jobs_read(struct pass *x, struct err *e)
 {
-    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e);
+    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e) && caps_apply(x, e);
 }

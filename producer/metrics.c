@@ -31,6 +31,8 @@ struct metric producer_metrics[] = {
     [M_RETURNED] = COUNTER("paceline_returned_total", "Claimed rows that Redis had no place for."),
     [M_REFUSED] = COUNTER("paceline_refused_total",
                           "Claimed rows that must not go out: opted out, left, bad input."),
+    [M_CAPPED] = COUNTER("paceline_capped_total",
+                         "Claimed rows put off: their recipient or their account has had enough."),
     [M_DEADLOCKS] = COUNTER("paceline_deadlocks_total",
                             "Transactions repeated after a deadlock or lock time-out."),
     [M_STATEMENTS] = COUNTER("paceline_statements_total", "Statements sent to MySQL."),

@@ -119,6 +119,7 @@ enum producer_metric {
     M_WITHDRAWN,
     M_RETURNED,
     M_REFUSED,
+    M_CAPPED,
     M_DEADLOCKS,
     M_STATEMENTS,
     M_MYSQL_UP,

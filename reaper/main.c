@@ -71,7 +71,8 @@ single_steps(struct reaper *r, struct err *e)
     if (!mine) {
         return true;
     }
-    bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) && contacts_pass(r, e);
+    bool ok =
+        reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) && contacts_pass(r, e);
     if (ok && clock_mono_ms() >= r->next_progress) {
         int64_t began = clock_mono_ms();
         ok = progress_pass(r, e);
@@ -80,7 +81,7 @@ single_steps(struct reaper *r, struct err *e)
         r->next_progress =
             began + (20 * took > r->s->progress_interval ? 20 * took : r->s->progress_interval);
     }
-    ok = ok && archive_pass(r, e);
+    ok = ok && accounts_pass(r, e) && archive_pass(r, e);
     struct err ignored = {0}; /* after a failure the lock may have gone with the connection */
     bool unlocked = store_unlock(r->db, "paceline-reconcile", ok ? e : &ignored);
     return ok && unlocked;

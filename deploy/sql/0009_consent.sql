@@ -1,6 +1,7 @@
 -- Consent and caps: what is on its way to a phone, and what went there lately, by index.
--- messages_recipient: opt-outs and frequency caps ask for a user's phone and a status.
-ALTER TABLE broadcast_messages ADD KEY messages_recipient (user_id, recipient_phone, status, sent_at);
+-- messages_recipient: opt-outs and frequency caps ask for a user's phone and a status.  The phone comes first, so that
+-- nothing that only names a user is drawn to it.
+ALTER TABLE broadcast_messages ADD KEY messages_recipient (recipient_phone, user_id, status, sent_at);
 
 -- opt_outs_user: a user's list, the latest first.
 ALTER TABLE opt_outs ADD KEY opt_outs_user (user_id, id);

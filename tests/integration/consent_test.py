@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 
 from harness import Fleet, equal, main, mono_us, pause, test, true, wait_until
 
@@ -423,6 +424,136 @@ def a_plan_for_many_leads_goes_through_them_in_batches():
         equal((200000, 0), pick(got, "messages", "duplicates"), "messages")
         print(f"200,000 leads on 20 devices: {took:.2f} s; a device ends after {got['took_ms'] / 86400000:.1f} days")
         true(took < 30, f"it took {took} s")
+
+
+# --- caps -----------------------------------------------------------------------------------------------
+
+
+def phones_sent(fleet, devices=None):
+    """Phone -> how many requests the provider received for it."""
+    phone = dict(fleet.sql.rows("SELECT job_id, recipient_phone FROM broadcast_messages"))
+    return Counter(phone[l.job] for l in fleet.ledger() if not devices or l.device in devices)
+
+
+def waits(fleet, why):
+    """(rows that are put off for this reason, the least and the longest wait in hours)."""
+    n, least, most = fleet.sql.rows(f"SELECT COUNT(*), MIN(TIMESTAMPDIFF(SECOND, {NOW}, scheduled_at)), MAX(TIMESTAMPDIFF(SECOND, {NOW},"
+                                    f" scheduled_at)) FROM broadcast_messages WHERE status = 'pending' AND error_class = '{why}'")[0]
+    return int(n), int(least or 0) / 3600, int(most or 0) / 3600
+
+
+@test
+def a_recipient_gets_no_more_than_the_cap_whatever_the_campaign():
+    with Fleet() as fleet:
+        a, b, c = fleet.devices(3, gap=(1, 3))
+        fleet.leads(20)
+        fleet.sql.exec(f"UPDATE leads l JOIN leads m ON m.device_id = {a} AND m.id - (SELECT MIN(id) FROM (SELECT id, device_id FROM leads) x WHERE"
+                       f" x.device_id = {a}) = l.id - (SELECT MIN(id) FROM (SELECT id, device_id FROM leads) y WHERE y.device_id = {b})"
+                       f" SET l.phone = m.phone WHERE l.device_id = {b}")  # everybody of a is a lead of b, too
+        equal({"recipient_daily": 2, "recipient_weekly": 3, "recipient_wait_ms": 86400000 * 2},
+              {k: v for k, v in said(fleet, "user", "set", "--recipient-daily", "2", "--recipient-weekly", "3", "--recipient-wait", "2d").items() if k != "name"}, "user set")
+        for n in range(4):
+            fleet.campaign(f"campaign {n}")
+        fleet.sequence("asked", [(0, "you asked for it")], devices=[c])
+        fleet.start(producer=2, worker=2, reaper=2)
+        # Of 4 x 60 messages the 40 people get 2 each.
+        wait_until(lambda: fleet.statuses() == {"sent": 80, "pending": 160}, 30, lambda: f"the caps to be reached: {fleet.statuses()}")
+        equal({2}, set(phones_sent(fleet).values()), "messages a phone")
+        n, least, most = waits(fleet, "frequency-cap")
+        equal(160, n, "rows put off")
+        true(23.9 < least and most <= 24, f"they wait {least} to {most} h")
+        # What was asked for goes all the same, and counts.
+        fleet.sql.exec(f"INSERT INTO sequence_requests (sequence_id, lead_id, created_at) SELECT 1, id, {NOW} FROM leads WHERE device_id = {c}")
+        wait_until(lambda: fleet.statuses()["sent"] == 100, 20, "the sequence's messages")
+        # A day later: the week leaves one for each; those of c have had their three.
+        fleet.sql.exec("UPDATE broadcast_messages SET sent_at = sent_at - INTERVAL 25 HOUR WHERE status = 'sent'")
+        fleet.sql.exec("UPDATE broadcast_messages SET scheduled_at = scheduled_at - INTERVAL 25 HOUR, created_at = created_at - INTERVAL 25 HOUR WHERE status = 'pending'")
+        wait_until(lambda: fleet.statuses().get("sent") == 120 and fleet.statuses().get("skipped") == 140, 20,
+                   lambda: f"the next day: {fleet.statuses()}")  # who would wait for days more is skipped
+        equal({3}, set(phones_sent(fleet).values()), "messages a phone")
+        equal([("frequency-cap", "140")], fleet.sql.rows("SELECT error_class, COUNT(*) FROM broadcast_messages WHERE status = 'skipped' GROUP BY 1"), "why")
+        wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM campaigns WHERE status = 'finished'") == 4, 20, "the campaigns to end")
+
+
+@test
+def a_message_that_would_be_too_late_does_not_wait():
+    with Fleet() as fleet:
+        fleet.devices(1)
+        fleet.leads(10)
+        fleet.ctl("user", "set", "--recipient-daily", "1")
+        fleet.campaign("first")
+        fleet.start()
+        wait_until(lambda: fleet.statuses() == {"sent": 10}, 20, "the first")
+        fleet.campaign("second", max_lateness_s=3600)
+        wait_until(lambda: fleet.statuses() == {"sent": 10, "skipped": 10}, 20, lambda: f"the second: {fleet.statuses()}")
+        fleet.ctl("user", "set", "--recipient-wait", "1h")
+        fleet.campaign("third")
+        wait_until(lambda: fleet.statuses() == {"sent": 10, "skipped": 20}, 20, lambda: f"the third: {fleet.statuses()}")
+        fleet.ctl("user", "set", "--recipient-daily", "0")
+        fleet.campaign("fourth")
+        wait_until(lambda: fleet.statuses() == {"sent": 20, "skipped": 20}, 20, "no cap any more")
+        fleet.drain()
+
+
+@test
+def an_account_writes_to_no_more_people_than_it_may():
+    with Fleet() as fleet:
+        ours = fleet.devices(4, gap=(1, 3))
+        other = fleet.devices(1, prefix="free")[0]
+        fleet.leads(10)
+        code, out, _ = fleet.ctl("account", "set", "waba", "--daily-recipients", "25", "--devices", "d1-1,d1-2,d1-3,d1-4")
+        equal("account waba changed, and 4 devices\n", out, "account set")
+        fleet.campaign("one")
+        fleet.start(producer=2, worker=2, reaper=2)
+        wait_until(lambda: fleet.statuses() == {"sent": 35, "pending": 15}, 30, lambda: f"the limit to be reached: {fleet.statuses()}")
+        equal(25, len(phones_sent(fleet, ours)), "people")
+        equal(10, len(phones_sent(fleet, [other])), "another device is not held up")
+        n, least, most = waits(fleet, "account-limit")
+        equal(15, n, "rows put off")
+        true(23.9 < least and most <= 24, f"they wait {least} to {most} h")
+        got = said(fleet, "account", "show", "waba")
+        equal((25, 25, 0, 4), pick(got, "limit", "used", "free", "devices"), "account show")
+        true(got["free_at"] and len(got["members"]) == 4, f"{got}")
+        # Whom it has written to gets more; nobody new.
+        fleet.campaign("two")
+        wait_until(lambda: fleet.statuses() == {"sent": 70, "pending": 30}, 30, lambda: f"the second: {fleet.statuses()}")
+        equal(25, len(phones_sent(fleet, ours)), "people")
+        # Five fall out; five of those that waited go, in as many messages as they were to get.
+        fleet.sql.exec(f"UPDATE account_recipients SET last_at = {NOW} - INTERVAL 25 HOUR ORDER BY phone LIMIT 5")
+        fleet.sql.exec(f"UPDATE broadcast_messages SET scheduled_at = {NOW} WHERE status = 'pending'")
+        wait_until(lambda: len(phones_sent(fleet, ours)) == 30, 20, "five more people")
+        fleet.ctl("account", "set", "waba", "--daily-recipients", "0")
+        fleet.sql.exec(f"UPDATE broadcast_messages SET scheduled_at = {NOW} WHERE status = 'pending'")
+        fleet.drain()
+        fleet.check(order=False)
+        equal(40, len(phones_sent(fleet, ours)), "everybody, without a limit")
+        equal([("waba", 4, None)], [pick(x, "name", "devices", "limit") for x in said(fleet, "account", "list")], "account list")
+        fleet.ctl("account", "set", "waba", "--devices", "d1-1")
+        equal(1, fleet.sql.one("SELECT COUNT(*) FROM devices WHERE account = 'waba'"), "members")
+        for args, why in ((("show", "none"), "no account"), (("set", "waba"), "say what"), (("set", "waba", "--devices", "nobody"), "no device"),
+                          (("set", "", "--daily-recipients", "5"), "1 to 64")):
+            code, _, err = fleet.ctl("account", *args, check=False)
+            true(code > 0 and why in err, f"{args}: {code} {err}")
+
+
+@test
+def an_entry_stays_for_24_hours_behind_the_last_message():
+    with Fleet() as fleet:
+        a, b = fleet.devices(2, gap=(3600000, 3600000))
+        fleet.leads(3)
+        fleet.ctl("account", "set", "waba", "--daily-recipients", "100", "--devices", "d1-1")
+        fleet.campaign("one")
+        fleet.start()
+        wait_until(lambda: fleet.statuses() == {"sent": 2, "queued": 4}, 20, lambda: f"{fleet.statuses()}")
+        equal(3, fleet.sql.one("SELECT COUNT(*) FROM account_recipients"), "reserved when dispatched")
+        fleet.sql.exec(f"UPDATE account_recipients SET last_at = {NOW} - INTERVAL 1410 MINUTE")
+        fleet.sql.exec(f"INSERT INTO account_recipients (account_id, phone, last_at) SELECT id, '60999', {NOW} - INTERVAL 1410 MINUTE FROM accounts")
+        fleet.sql.exec(f"INSERT INTO account_recipients (account_id, phone, last_at) SELECT id, CONCAT('608', seq), {NOW} - INTERVAL 3 DAY"
+                       " FROM accounts JOIN seq_1_to_500")
+        wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM account_recipients") == 4, 20, "old entries to go")
+        wait_until(lambda: fleet.sql.one(f"SELECT COUNT(*) FROM account_recipients WHERE last_at > {NOW} - INTERVAL 1 HOUR") == 3, 20,
+                   "entries to move on, of the one that was sent and of those that wait")
+        equal(1, fleet.sql.one(f"SELECT COUNT(*) FROM account_recipients WHERE phone = '60999' AND last_at < {NOW} - INTERVAL 23 HOUR"), "one without a message")
 
 
 if __name__ == "__main__":

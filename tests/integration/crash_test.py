@@ -22,7 +22,7 @@ STORMS = {
         "producer": {
             "campaign.started": 1, "expand.inserted": 3, "expand.committed": 3, "dispatch.claimed": 4,
             "dispatch.staged": 4, "dispatch.queued": 4, "dispatch.activated": 4, "steer.noted": 3,
-            "withdraw.taken": 2, "withdraw.written": 2,
+            "withdraw.taken": 2, "withdraw.written": 2, "dispatch.reserved": 4,
         },
         "reaper": {"reconcile.probed": 2, "reconcile.written": 2},
     },
@@ -221,6 +221,9 @@ def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=
     with Fleet(faults=True, rules=RULES, conf=batches, senders={"stub": {"timeout": "1s"}}) as fleet:
         fleet.all_devices = fleet.devices(20) + fleet.devices(30, gap=(5, 30)) + fleet.devices(4, max_in_flight=3)
         fleet.leads(12)
+        fleet.sql.exec("UPDATE devices SET account = 'large' WHERE id % 3 = 0")
+        fleet.sql.exec("INSERT INTO accounts (user_id, name, daily_recipients, created_at, updated_at) VALUES (1, 'large', 100000,"
+                       " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
         s = Storm(fleet, plan, provoke, patience)
         begin(s)
         s.run(seconds, least)

@@ -341,6 +341,29 @@ def _(w, verb):
     w.does("campaign", "plan", "bob-draft", "--samples", "1000")
 
 
+@case("account list", "user show")
+def _(w, verb):
+    both(w, *verb.split())
+    w.does(*verb.split())
+
+
+@case("account show")
+def _(w, verb):
+    both(w, "account", "show", "kestrel-waba", refused=True)
+    w.does("account", "show", "bob-waba")
+
+
+@case("account set", turn=1)
+def _(w, verb):
+    both(w, "account", "set", "kestrel-waba", "--daily-recipients", "7")
+    each(w, "device", "account", "set", "bob-waba", "--devices", "@")
+
+
+@case("user set", turn=1)
+def _(w, verb):
+    both(w, "user", "set", "--recipient-daily", "1000")
+
+
 @case("optout list")
 def _(w, verb):
     both(w, "optout", "list")

@@ -31,7 +31,7 @@ def live_through_everything(fleet):
     """Campaigns of every policy, retries, pauses, expiry, deaths, a lost Redis."""
     fleet.devices(12, gap=(5, 15))
     fleet.leads(25)
-    fleet.sql.exec("UPDATE users SET recipient_daily = 8, recipient_weekly = 30")
+    fleet.sql.exec("UPDATE users SET recipient_daily = 8, recipient_weekly = 30, recipient_wait_s = 5")
     fleet.sql.exec("UPDATE devices SET account = IF(id % 2, 'even', 'odd')")
     fleet.sql.exec("INSERT INTO accounts (user_id, name, daily_recipients, created_at, updated_at) VALUES (1, 'even', 1000, UTC_TIMESTAMP(3),"
                    " UTC_TIMESTAMP(3)), (1, 'odd', 140, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
@@ -60,6 +60,9 @@ def live_through_everything(fleet):
     fleet.ctl("sequence", "leave", "third", "--all")
     fleet.sql.exec("UPDATE sequences SET status = 'cancelled' WHERE name = 'third'")
     fleet.sql.exec("UPDATE recurring_messages SET status = IF(name = 'contacts', 'cancelled', 'finished')")
+    fleet.sql.exec("UPDATE accounts SET daily_recipients = 100000 WHERE user_id = 1")
+    fleet.sql.exec("UPDATE account_recipients SET last_at = UTC_TIMESTAMP(3) - INTERVAL 1410 MINUTE WHERE phone LIKE '%1'")
+    fleet.sql.exec("UPDATE broadcast_messages SET scheduled_at = UTC_TIMESTAMP(3) WHERE status = 'pending' AND error_class = 'account-limit'")
     fleet.drain(90)
     fleet.sql.exec("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3)")
     wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE check_at IS NOT NULL") == 0, 20, "contacts counted")
@@ -93,7 +96,8 @@ def ask_everything(fleet):
     for command in (["status"], ["device", "list"], ["device", "show", "d1-1"], ["campaign", "list"],
                     ["campaign", "show", "hold"], ["unknown", "list"], ["message", "trace", str(number or 1)],
                     ["unknown", "confirm", str(number or 1)], ["audit", "stuck"],
-                    ["campaign", "create", "planned", "--content", "x", "--devices", "all"], ["campaign", "plan", "planned"],
+                    ["account", "list"], ["account", "show", "odd"], ["account", "set", "odd", "--daily-recipients", "100", "--devices", "d1-2"],
+                    ["user", "show"], ["campaign", "create", "planned", "--content", "x", "--devices", "all"], ["campaign", "plan", "planned"],
                     ["optout", "add", "60123456789", "60123456780"], ["optout", "list"], ["optout", "list", "60123456789"],
                     ["optout", "list", "--source", "by hand"], ["optout", "remove", "60123456789"],
                     ["optout", "import", stop, "--dry-run"], ["optout", "import", stop]):
