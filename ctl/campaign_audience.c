@@ -75,7 +75,8 @@ read_caps(const struct plan *p, const struct plan_device *d, struct batch *b, st
     }
     sql_text(&q,
              "SELECT l.id, SUM(COALESCE(h.sent_at, UTC_TIMESTAMP(3)) > UTC_TIMESTAMP(3) - INTERVAL "
-             "1 DAY), COUNT(*) FROM leads l STRAIGHT_JOIN broadcast_messages h ON h.user_id = "
+             "1 DAY), COUNT(*) FROM leads l STRAIGHT_JOIN broadcast_messages h FORCE INDEX "
+             "(messages_recipient) ON h.user_id = "
              "l.user_id AND h.recipient_phone = l.phone AND h.status IN ('sent', 'unknown', "
              "'queued', 'processing') AND COALESCE(h.sent_at, h.updated_at) > UTC_TIMESTAMP(3) - "
              "INTERVAL 7 DAY");

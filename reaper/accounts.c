@@ -21,7 +21,8 @@ move_on(struct store *db, uint64_t account, struct err *e)
             "COALESCE(m.sent_at, m.updated_at))) AS at FROM accounts a STRAIGHT_JOIN "
             "account_recipients r ON r.account_id = a.id AND r.last_at > UTC_TIMESTAMP(3) - "
             "INTERVAL 24 HOUR AND r.last_at < UTC_TIMESTAMP(3) - INTERVAL 23 HOUR STRAIGHT_JOIN "
-            "broadcast_messages m ON m.user_id = a.user_id AND m.recipient_phone = r.phone AND "
+            "broadcast_messages m FORCE INDEX (messages_recipient) ON m.user_id = a.user_id AND "
+            "m.recipient_phone = r.phone AND "
             "m.status IN ('sent', 'unknown', 'queued', 'processing') STRAIGHT_JOIN devices d ON "
             "d.id = m.device_id AND d.user_id = a.user_id AND d.account = a.name WHERE a.id = "
             "%" PRIu64 " GROUP BY r.phone, r.last_at HAVING at > r.last_at LIMIT %d",

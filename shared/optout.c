@@ -16,11 +16,13 @@ add_ids(struct sql *q, const char *before, const uint64_t *ids, size_t n)
     sql_text(q, ")");
 }
 
-/* FROM these opt-outs and the rows of their phones, one dive into the index each. */
+/* FROM these opt-outs and the rows of their phones, one dive into the index each; forced, for fresh
+ * tables have statistics that make a server scan them instead. */
 static void
 from_rows(struct sql *q, const uint64_t *ids, size_t n)
 {
-    sql_text(q, " FROM opt_outs o STRAIGHT_JOIN broadcast_messages m ON m.user_id = o.user_id AND "
+    sql_text(q, " FROM opt_outs o STRAIGHT_JOIN broadcast_messages m FORCE INDEX "
+                "(messages_recipient) ON m.user_id = o.user_id AND "
                 "m.recipient_phone = o.phone WHERE ");
     add_ids(q, "o.id", ids, n);
 }
@@ -108,7 +110,8 @@ mark_steered(struct store *db, const uint64_t *ids, size_t n, struct err *e)
     sql_text(&q, "SELECT o.id FROM opt_outs o WHERE ");
     add_ids(&q, "o.id", ids, n);
     sql_addf(&q,
-             " AND NOT EXISTS (SELECT 1 FROM broadcast_messages m WHERE m.user_id = o.user_id AND "
+             " AND NOT EXISTS (SELECT 1 FROM broadcast_messages m FORCE INDEX (messages_recipient) "
+             "WHERE m.user_id = o.user_id AND "
              "m.recipient_phone = o.phone AND m.status IN ('processing', 'queued')) AND o.steered "
              "= 0 LIMIT %d",
              ROWS_A_WRITE);
