@@ -1,4 +1,5 @@
 #include "ctl/campaign_create.h"
+#include "ctl/campaign_plan.h"
 #include "ctl/command.h"
 #include "ctl/ctl.h"
 #include "ctl/turn.h"
@@ -236,6 +237,9 @@ const struct command campaign_commands[] = {
      "Makes a campaign: a message to the leads of its devices."},
     {"campaign", "list", "", 0, 0, NULL, 0, list, "All campaigns of the user, as last counted."},
     {"campaign", "show", "NAME|ID", 1, 1, NULL, 0, show, "One campaign, counted now."},
+    {"campaign", "plan", "NAME|ID", 1, 1, campaign_plan_flags, sizeof(struct campaign_plan_flags),
+     campaign_plan,
+     "What would come of one that has not begun: its audience, when each device ends, samples."},
     {"campaign", "start", "NAME|ID", 1, 1, NULL, 0, start, "Starts a draft now."},
     {"campaign", "pause", "NAME|ID", 1, 1, NULL, 0, pause_campaign,
      "Stops it within a second; what was not sent yet waits."},

@@ -124,9 +124,9 @@ struct commit {
 static void
 insert_sql(const struct lead_batch *b, struct sql *q)
 {
-    sql_text(q, "INSERT INTO leads (user_id, device_id, phone, name, niche, target_status, "
-                "`trigger`, attributes, "
-                "created_at, updated_at) VALUES ");
+    sql_text(q, b->into ? b->into
+                        : "INSERT INTO leads (user_id, device_id, phone, name, niche, "
+                          "target_status, `trigger`, attributes, created_at, updated_at) VALUES ");
     buf_add(&q->text, b->rows.text.data, b->rows.text.len);
     sql_text(q, " ON DUPLICATE KEY UPDATE id = id");
 }

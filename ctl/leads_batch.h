@@ -31,6 +31,8 @@ struct lead {
 };
 
 struct lead_batch {
+    const char
+        *into; /* INSERT INTO .. VALUES of other rows than leads, whose key guards them; or NULL */
     bool update; /* leads that are there take the new values */
     /* which values those are */
     bool has_name, has_niche, has_target_status, has_trigger, has_attributes;

@@ -2,14 +2,16 @@
  *
  * Each batch is one transaction: its contacts are locked in the order of their ids, then their rows
  * that wait in MySQL are looked for by their job ids, locked in the order of theirs, and skipped.
- * What is on its way already comes back, or is sent: it is counted and left alone.  A command that
- * was cut off is typed again. */
+ * Behind the commit what is on its way already is withdrawn; what may have left is counted and left
+ * alone, and what comes back to MySQL meets a contact that has left.  A command that was cut off is
+ * typed again. */
 #include "ctl/ctl.h"
 #include "ctl/progress.h"
 #include "ctl/sequence_def.h"
 #include "ctl/sequence_verbs.h"
 #include "shared/job.h"
 #include "shared/phone.h"
+#include "shared/withdraw.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -38,6 +40,8 @@ struct leave {
     size_t n_steps;
     uint64_t ids[CONTACTS]; /* of contacts that may have to leave */
     size_t n;
+    struct sql
+        on_their_way; /* "1, 2": rows that the batch has met in a producer's or Redis' hands */
     struct counts {
         int64_t contacts, skipped, unknown, on_their_way, asked;
     } batch, sum;
@@ -109,7 +113,7 @@ skip_rows(struct store *s, struct leave *x, const struct sql *ids, struct err *e
 {
     struct sql q = {0};
     struct rows r;
-    sql_text(&q, "SELECT status, unknowns FROM broadcast_messages WHERE id IN (");
+    sql_text(&q, "SELECT status, unknowns, id FROM broadcast_messages WHERE id IN (");
     buf_add(&q.text, ids->text.data, ids->text.len);
     sql_text(&q, ") ORDER BY id FOR UPDATE");
     bool ok = store_query(s, &q, &r, e);
@@ -119,7 +123,11 @@ skip_rows(struct store *s, struct leave *x, const struct sql *ids, struct err *e
                      strcmp(rows_str(&r, 0), "queued") == 0;
         x->batch.skipped += pending && !rows_int(&r, 1);
         x->batch.unknown += pending && rows_int(&r, 1);
-        x->batch.on_their_way += waits && !pending;
+        if (waits && !pending) {
+            x->batch.on_their_way++;
+            sql_text(&x->on_their_way, x->on_their_way.text.len ? ", " : "");
+            sql_uint(&x->on_their_way, rows_uint(&r, 2));
+        }
     }
     rows_done(&r);
     sql_clear(&q);
@@ -154,6 +162,7 @@ batch_body(struct store *s, void *arg, struct err *e)
     struct leave *x = arg;
     struct sql jobs = {0}, ids = {0};
     x->batch = (struct counts){0};
+    sql_clear(&x->on_their_way);
     bool ok = lock_contacts(s, x, &jobs, e);
     x->batch.contacts = (int64_t)x->n;
     if (ok && x->n) {
@@ -165,10 +174,31 @@ batch_body(struct store *s, void *arg, struct err *e)
     return ok;
 }
 
+/* Without Redis they may still be sent, as long as they are in a device's stream. */
+static bool
+withdraw_batch(struct leave *x, struct err *e)
+{
+    struct sql q = {0};
+    struct withdrawn w = {0};
+    struct err away = {0};
+    if (!x->batch.on_their_way || !ctl_queue(x->c, &away)) {
+        return true;
+    }
+    sql_text(&q, "SELECT " WITHDRAW_COLUMNS ", 'left' FROM broadcast_messages m WHERE m.id IN (");
+    buf_add(&q.text, x->on_their_way.text.data, x->on_their_way.text.len);
+    sql_addf(&q, ") AND m.user_id = %" PRIu64 " AND m.status IN ('processing', 'queued')",
+             x->c->user_id);
+    bool ok = withdraw_rows(x->c->store, x->c->queue, &q, &w, e);
+    sql_done(&q);
+    x->batch.skipped += (int64_t)(w.taken + w.skipped);
+    x->batch.on_their_way = (int64_t)(w.gone + w.left);
+    return ok;
+}
+
 static bool
 run_batch(struct leave *x, struct err *e)
 {
-    if (x->n && !store_transact(x->c->store, batch_body, x, e)) {
+    if (x->n && (!store_transact(x->c->store, batch_body, x, e) || !withdraw_batch(x, e))) {
         return false;
     }
     x->sum.contacts += x->batch.contacts;
@@ -437,6 +467,7 @@ leave(struct ctl *c, const char *name, const char *reason, const char *country, 
         doc_free(d);
         doc_free(unknown);
     }
+    sql_done(&x->on_their_way);
     free(x->chain);
     free(x->steps);
     free(x);

@@ -191,7 +191,7 @@ claim_all(struct pass *x, struct err *e)
         for (size_t i = 0; i < n; i++) {
             t[i].room = rooms[at + i];
         }
-        ok = claim_and_push(x, t, n, paused.data ? paused.data : "", e);
+        ok = opt_out_tick(x->p, e) && claim_and_push(x, t, n, paused.data ? paused.data : "", e);
         for (size_t i = 0; ok && i < n; i++) {
             /* Due rows that cannot be claimed, of a paused campaign, would be found again at once.
              */

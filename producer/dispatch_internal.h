@@ -6,6 +6,7 @@
  * dispatch_text.c   the texts and paces that rows of one source share
  * dispatch_jobs.c   rows -> jobs with their payloads
  * dispatch_refuse.c rows that must not go out
+ * dispatch_caps.c   rows that would be too much now (dispatch_frequency.c, dispatch_quota.c)
  * dispatch_push.c   stage, queued, activate */
 #ifndef PRODUCER_DISPATCH_INTERNAL_H
 #define PRODUCER_DISPATCH_INTERNAL_H

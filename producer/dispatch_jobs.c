@@ -1,3 +1,4 @@
+#include "producer/dispatch_caps.h"
 #include "producer/dispatch_internal.h"
 #include "shared/job.h"
 
@@ -242,5 +243,5 @@ jobs_done(struct pass *x)
 bool
 jobs_read(struct pass *x, struct err *e)
 {
-    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e);
+    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e) && caps_apply(x, e);
 }

@@ -1,54 +1,61 @@
 /* leave.c -- contacts leave their sequences: who has opted out since, and whose sequence was
- * cancelled. Others leave by the paceline command, or because dispatch finds their lead gone. */
+ * cancelled. Others leave by the paceline command, or because dispatch finds their lead gone.
+ * Whoever has opted out is not written to any more at all, also from what Redis holds. */
 #include "producer/producer.h"
+#include "shared/log.h"
+#include "shared/optout.h"
 
 #include <inttypes.h>
 
-enum { LEAVE_ROWS = 500, OPT_OUTS_A_TICK = 100 };
+enum { LEAVE_ROWS = 500, OPT_OUT_MS = 200 };
 
-struct leave {
-    uint64_t id, user;
-    char phone[32 + 1];
-};
-
+/* Acts for up to OPTOUT_MAX opt-outs below *last, newest first, and moves *last to the oldest. */
 static bool
-opt_out_body(struct store *db, void *arg, struct err *e)
+act_for_opt_outs(struct producer *p, uint64_t *last, size_t *n, struct err *e)
 {
-    const struct leave *l = arg;
-    return store_execf(db, NULL, e,
-                       "UPDATE sequence_contacts SET status = 'left', reason = 'opted-out', "
-                       "ended_at = UTC_TIMESTAMP(3), check_at = UTC_TIMESTAMP(3) WHERE user_id = "
-                       "%" PRIu64 " AND recipient_phone = %s AND status = 'active'",
-                       l->user, l->phone) &&
-           store_execf(db, NULL, e,
-                       "UPDATE broadcast_messages SET status = " SKIPPED_SQL
-                       ", error_class = 'opted-out', updated_at = UTC_TIMESTAMP(3) WHERE "
-                       "recipient_phone = %s AND user_id = %" PRIu64 " AND status = 'pending'",
-                       l->phone, l->user) &&
-           store_execf(db, NULL, e, "UPDATE opt_outs SET steered = 1 WHERE id = %" PRIu64, l->id);
-}
-
-static bool
-leave_opted_out(struct producer *p, struct err *e)
-{
+    uint64_t ids[OPTOUT_MAX];
+    struct withdrawn w = {0};
     struct rows r;
+    *n = 0;
     if (!store_queryf(p->db, &r, e,
-                      "SELECT id, user_id, phone FROM opt_outs WHERE steered = 0 ORDER BY id LIMIT "
-                      "%d",
-                      OPT_OUTS_A_TICK)) {
+                      "SELECT id FROM opt_outs WHERE steered = 0 AND id < %" PRIu64
+                      " ORDER BY id DESC LIMIT %d",
+                      *last, OPTOUT_MAX)) {
         return false;
     }
-    bool ok = true;
-    while (ok && rows_next(&r)) {
-        struct leave l = {.id = rows_uint(&r, 0), .user = rows_uint(&r, 1)};
-        (void)snprintf(l.phone, sizeof l.phone, "%s", rows_str(&r, 2));
-        ok = store_transact(p->db, opt_out_body, &l, e);
-    }
-    if (r.count == OPT_OUTS_A_TICK) {
-        p->next_leave = 0;
+    while (rows_next(&r)) {
+        ids[(*n)++] = *last = rows_uint(&r, 0);
     }
     rows_done(&r);
-    return ok;
+    if (!optout_apply(p->db, p->q, ids, *n, &w, e)) {
+        return false;
+    }
+    metric_add(&producer_metrics[M_WITHDRAWN], (int64_t)(w.taken + w.skipped));
+    if (w.rows) {
+        log_info("withdrawn", "rows", LOG_I(w.rows), "taken", LOG_I(w.taken), "skipped",
+                 LOG_I(w.skipped), "gone", LOG_I(w.gone), "left", LOG_I(w.left));
+    }
+    return true;
+}
+
+/* The newest at each look, for who has just said stop does not wait for a long list that was
+ * imported; and of a long list one batch after another. */
+bool
+opt_out_tick(struct producer *p, struct err *e)
+{
+    uint64_t last = INT64_MAX;
+    size_t n;
+    if (!program_due(&p->next_opt_out, OPT_OUT_MS)) {
+        return true;
+    }
+    bool ok = act_for_opt_outs(p, &last, &n, e);
+    if (ok && n == OPTOUT_MAX) {
+        last = p->turn_opt_out && p->turn_opt_out < last ? p->turn_opt_out : last;
+        ok = act_for_opt_outs(p, &last, &n, e);
+        p->turn_opt_out = n == OPTOUT_MAX ? last : 0;
+        p->next_opt_out = 0;
+    }
+    return ok || err_wrap(e, "opt-outs");
 }
 
 static bool
@@ -92,5 +99,5 @@ leave_cancelled(struct producer *p, struct err *e)
 bool
 leave_tick(struct producer *p, struct err *e)
 {
-    return leave_opted_out(p, e) && leave_cancelled(p, e);
+    return leave_cancelled(p, e);
 }

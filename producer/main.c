@@ -53,6 +53,9 @@ cycle(void *arg, bool *work, struct err *e)
         queue_wait(p->q);
         (void)rank_partitions(&p->fleet, p->name, SILENT_MS, queue_partitions(p->q), p->prefers);
     }
+    if (!opt_out_tick(p, e)) {
+        return false;
+    }
     if (program_due(&p->next_steer, p->s->steer_interval) && !steer_tick(p, e)) {
         return err_wrap(e, "steer");
     }

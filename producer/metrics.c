@@ -26,9 +26,13 @@ struct metric producer_metrics[] = {
     [M_EXPIRED] = COUNTER("paceline_expired_total", "Rows skipped because they were too late."),
     [M_CANCELLED] =
         COUNTER("paceline_cancelled_total", "Rows skipped because their source was cancelled."),
+    [M_WITHDRAWN] = COUNTER("paceline_withdrawn_total",
+                            "Jobs and rows on their way that an opt-out has taken back."),
     [M_RETURNED] = COUNTER("paceline_returned_total", "Claimed rows that Redis had no place for."),
     [M_REFUSED] = COUNTER("paceline_refused_total",
                           "Claimed rows that must not go out: opted out, left, bad input."),
+    [M_CAPPED] = COUNTER("paceline_capped_total",
+                         "Claimed rows put off: their recipient or their account has had enough."),
     [M_DEADLOCKS] = COUNTER("paceline_deadlocks_total",
                             "Transactions repeated after a deadlock or lock time-out."),
     [M_STATEMENTS] = COUNTER("paceline_statements_total", "Statements sent to MySQL."),

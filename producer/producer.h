@@ -3,7 +3,7 @@
  * campaign.c     due campaigns begin; their audiences become rows, batch by batch
  * recurring.c    due occurrences are claimed; their audiences become rows, batch by batch
  * sequence.c     leads are enrolled: all messages of all steps become rows
- * leave.c        contacts leave their sequences
+ * leave.c        contacts leave their sequences; who has opted out gets nothing more
  * sources.c      what these have in common
  * dispatch.c     due rows become jobs: claim, stage, queued, activate
  * steer.c        what MySQL says of campaigns and devices, Redis is told; too late or cancelled
@@ -20,6 +20,7 @@
 #include "shared/queue.h"
 #include "shared/source.h"
 #include "shared/store.h"
+#include "shared/withdraw.h"
 
 struct settings {
     struct program_settings program;
@@ -39,8 +40,9 @@ struct producer {
     struct queue_fleet fleet;
     bool *prefers; /* by partition: whose devices are ours to look at first */
     int64_t sweep_ms, next_sweep, next_steer, next_beat, next_expire, next_campaign, next_full;
-    int64_t next_recurring, next_refresh, next_enrol, next_leave, next_warning;
+    int64_t next_recurring, next_refresh, next_enrol, next_leave, next_opt_out, next_warning;
     uint64_t turn_campaign, turn_run, turn_leave; /* behind which the next look begins */
+    uint64_t turn_opt_out;                        /* below which it begins */
     struct enrol_pace {
         double rate, credit; /* rows a second; rows that may be written now */
         int64_t at_us;       /* when credit was counted */
@@ -88,6 +90,9 @@ MUST_USE bool sequence_tick(struct producer *p, uint64_t *ret_rows, struct err *
 /* --- leave.c
  * ------------------------------------------------------------------------------------------- */
 MUST_USE bool leave_tick(struct producer *p, struct err *e);
+/* Opt-outs that are new, when it is time to look for them: between two passes of anything long,
+ * so that nobody is written to a second after having said stop. */
+MUST_USE bool opt_out_tick(struct producer *p, struct err *e);
 
 /* --- dispatch.c: *ret_jobs counts jobs activated and rows refused
  * ------------------------------------------------------- */
@@ -101,10 +106,6 @@ MUST_USE bool dispatch_sweep(struct producer *p, bool all, uint64_t *ret_jobs, s
 MUST_USE bool steer_tick(struct producer *p, struct err *e);
 MUST_USE bool skip_tick(struct producer *p, uint64_t *ret_rows, struct err *e);
 
-/* What a row becomes that will not be sent: nobody knows of one with an open attempt whether it
- * arrived (decision 19). */
-#define SKIPPED_SQL "IF(unknowns > 0, 'unknown', 'skipped')"
-
 enum producer_metric {
     M_ROWS,
     M_ENROLLED,
@@ -115,8 +116,10 @@ enum producer_metric {
     M_JOBS,
     M_EXPIRED,
     M_CANCELLED,
+    M_WITHDRAWN,
     M_RETURNED,
     M_REFUSED,
+    M_CAPPED,
     M_DEADLOCKS,
     M_STATEMENTS,
     M_MYSQL_UP,

@@ -88,7 +88,7 @@ single_steps(struct reaper *r, struct err *e)
         r->next_progress =
             began + (20 * took > r->s->progress_interval ? 20 * took : r->s->progress_interval);
     }
-    ok = ok && archive_pass(r, e);
+    ok = ok && accounts_pass(r, e) && archive_pass(r, e);
     struct err ignored = {0}; /* after a failure the lock may have gone with the connection */
     bool unlocked = store_unlock(r->db, "paceline-reconcile", ok ? e : &ignored);
     return ok && unlocked;

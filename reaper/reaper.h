@@ -64,8 +64,9 @@ struct reaper {
         next_recovery, next_audit;
     int64_t progress_ms;
     struct archive *archive; /* the pass under way */
-    int64_t next_archive, next_receipts, next_clean;
-    char fresh_at[32]; /* queued_at of the last row looked at */
+    int64_t next_archive, next_receipts, next_clean, next_accounts;
+    uint64_t turn_account; /* behind which the next look begins */
+    char fresh_at[32];     /* queued_at of the last row looked at */
     uint64_t fresh_id;
     unsigned device_part; /* whose devices are checked next */
 };
@@ -77,6 +78,8 @@ MUST_USE bool reconcile_pass(struct reaper *r, struct err *e);
 MUST_USE bool recovery_pass(struct reaper *r, struct err *e);
 MUST_USE bool policy_pass(struct reaper *r, struct err *e);
 MUST_USE bool progress_pass(struct reaper *r, struct err *e);
+/* Keeps the ledgers of accounts: entries move on to what was sent later, old ones go. */
+MUST_USE bool accounts_pass(struct reaper *r, struct err *e);
 MUST_USE bool contacts_pass(struct reaper *r, struct err *e);
 MUST_USE bool check_pass(struct reaper *r, struct err *e);
 MUST_USE bool members_pass(struct reaper *r, struct err *e);

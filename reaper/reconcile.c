@@ -10,6 +10,7 @@
 #include "shared/fault.h"
 #include "shared/log.h"
 #include "shared/source.h"
+#include "shared/withdraw.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -314,43 +315,26 @@ sweep_recovered(struct reaper *r, struct err *e)
     return ok;
 }
 
-/* Takes waiting jobs of these rows out of Redis; the rows go back and are skipped. */
-static bool
-withdraw_rows(struct reaper *r, struct sql *q, struct err *e)
-{
-    struct rows_batch b;
-    bool all;
-    bool ok = read_items(r, q, &b, e);
-    for (size_t i = 0; ok && i < b.n; i++) {
-        struct queue_drop drop = {
-            .device = b.items[i].probe.device, .row = b.items[i].id, .gen = b.items[i].probe.gen};
-        (void)snprintf(drop.id, sizeof drop.id, "%s", b.items[i].probe.id);
-        queue_drop(r->q, queue_partition(r->q, drop.device), false, false, &drop, 1, NULL, NULL,
-                   NULL);
-    }
-    queue_wait(r->q);
-    ok = ok && (b.n == 0 || repair_rows(r, &b, &all, e));
-    free(b.items);
-    sql_done(q);
-    return ok;
-}
-
 /* Jobs that wait in the stream of a device that serves nothing are met by no worker.  Those that
  * are too late, cancelled, or wait for a device that will not come are taken out. */
 static bool
 withdraw(struct reaper *r, struct err *e)
 {
     struct sql q = {0};
+    struct withdrawn w = {0};
     sql_addf(&q,
-             "SELECT m.id, m.job_id, m.device_id, m.gen, m.status, m.queued_at FROM devices d JOIN "
-             "broadcast_messages m ON m.device_id = d.id AND m.status = 'queued' LEFT JOIN "
-             "campaigns c ON c.id = m.campaign_id LEFT JOIN sequences s ON s.id = m.sequence_id "
-             "LEFT JOIN recurring_messages g ON g.id = m.recurring_id WHERE d.status IN ('paused', "
-             "'offline', 'removed') AND (m.expires_at < UTC_TIMESTAMP(3) OR 'cancelled' IN "
-             "(c.status, s.status, g.status) OR d.status = 'removed' OR (d.status = 'offline' AND "
-             "d.when_offline = 'skip')) LIMIT %d",
+             "SELECT " WITHDRAW_COLUMNS ", IF('cancelled' IN (c.status, s.status, g.status), "
+             "'cancelled', IF(m.expires_at < UTC_TIMESTAMP(3), 'expired', 'device-offline')) FROM "
+             "devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.status = 'queued' "
+             "LEFT JOIN campaigns c ON c.id = m.campaign_id LEFT JOIN sequences s ON s.id = "
+             "m.sequence_id LEFT JOIN recurring_messages g ON g.id = m.recurring_id WHERE d.status "
+             "IN ('paused', 'offline', 'removed') AND (m.expires_at < UTC_TIMESTAMP(3) OR "
+             "'cancelled' IN (c.status, s.status, g.status) OR d.status = 'removed' OR (d.status = "
+             "'offline' AND d.when_offline = 'skip')) LIMIT %d",
              ROWS_A_BATCH);
-    return withdraw_rows(r, &q, e);
+    bool ok = withdraw_rows(r->db, r->q, &q, &w, e);
+    sql_done(&q);
+    return ok;
 }
 
 /* Of a cancelled source no job goes out any more; on a slow device, or one that is held, they would
@@ -361,7 +345,8 @@ withdraw_cancelled(struct reaper *r, struct err *e)
     bool ok = true;
     for (int k = 0; ok && k < SOURCE_TABLES; k++) {
         struct sql q = {0};
-        sql_text(&q, "SELECT m.id, m.job_id, m.device_id, m.gen, m.status, m.queued_at FROM ");
+        struct withdrawn w = {0};
+        sql_text(&q, "SELECT " WITHDRAW_COLUMNS ", 'cancelled' FROM ");
         sql_text(&q, sources[k].table);
         sql_text(&q, " s STRAIGHT_JOIN broadcast_messages m ON m.");
         sql_text(&q, sources[k].column);
@@ -369,7 +354,8 @@ withdraw_cancelled(struct reaper *r, struct err *e)
                  " = s.id AND m.status = 'queued' WHERE s.status = 'cancelled' AND s.finished_at "
                  "IS NULL LIMIT %d",
                  ROWS_A_BATCH);
-        ok = withdraw_rows(r, &q, e);
+        ok = withdraw_rows(r->db, r->q, &q, &w, e);
+        sql_done(&q);
     }
     return ok;
 }

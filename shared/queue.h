@@ -318,6 +318,19 @@ void queue_drop(struct queue *q, unsigned p, bool doubt, bool all, const struct 
 void queue_open_partition(struct queue *q, unsigned p, const char *incarnation, bool doubt,
                           queue_done *done, void *arg);
 
+/* Takes back jobs that must not go out any more: see lua/withdraw.lua. */
+struct queue_withdraw {
+    uint64_t device, row;
+    uint32_t gen; /* of the row: a later one is left alone */
+    char id[JOB_ID_SIZE];
+    char code[32]; /* why, as its row will say */
+    /* 'T' taken out (result "skipped"), 'S' was staged and is forgotten, 'P' may have left, 'D' 'R'
+     * 'U' its result is on its way, 'N' has a later generation, 0 not known */
+    char answer;
+};
+void queue_withdraw(struct queue *q, unsigned p, struct queue_withdraw *items, size_t n,
+                    queue_done *done, void *arg);
+
 /* The devices that the partition knows (SMEMBERS), and one device's ids with their states
  * (HGETALL). */
 struct queue_devices {

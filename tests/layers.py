@@ -29,7 +29,7 @@ RANK = [
     {"log", "conf", "conf_private", "conf_internal", "conf_file", "conf_print", "conf_value", "backoff", "metrics", "phone", "tz", "source", "receipt"},
     {"job", "render", "render_private", "render_parse", "render_facts", "render_words", "greeting", "stop_words", "compose", "csv", "script", "http_server", "http_post", "http_listen", "recur", "recur_private", "recur_parse", "recur_cron", "recur_notes"},
     {"redis", "store", "sql"},
-    {"queue", "queue_private", "queue_push", "queue_deliver", "queue_keep", "migrate", "device", "archive", "archive_private", "archive_move", "unknown_source"},
+    {"queue", "queue_private", "queue_push", "queue_deliver", "queue_keep", "queue_check", "queue_withdraw", "withdraw", "optout", "migrate", "device", "archive", "archive_private", "archive_move", "unknown_source"},
     {"program", "program_blocking", "rank"},
 ]
 # No I/O and no clock of their own: what they include must not have any either.

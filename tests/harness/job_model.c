@@ -227,3 +227,27 @@ model_unstage(struct model *m, size_t job, uint32_t gen)
     }
     return j->letter == '.' ? 0 : j->letter;
 }
+
+char
+model_withdraw(struct model *m, size_t job, uint32_t gen)
+{
+    struct model_job *j = &m->jobs[job];
+    if (j->letter == '.') {
+        return 0;
+    }
+    if (j->gen > gen) {
+        return 'N';
+    }
+    if (j->letter == 'S') {
+        j->letter = '.';
+        return j->gen == gen ? 'S' : 0;
+    }
+    if (j->letter != 'W' && j->letter != 'L') {
+        return j->letter;
+    }
+    if (j->letter == 'L') {
+        land(m, j);
+    }
+    settle(m, job, j->gen, 0, "skipped", false);
+    return 'T';
+}

@@ -60,6 +60,8 @@ char model_reclaim(struct model *m, size_t job);
 void model_forget(struct model *m, const struct model_result *x);
 /* The letter afterwards, 0 = not known. */
 char model_unstage(struct model *m, size_t job, uint32_t gen);
+/* T S P D R U N as the verb, 0 = not known. */
+char model_withdraw(struct model *m, size_t job, uint32_t gen);
 bool model_holds(const struct model *m, size_t job, uint32_t gen, uint64_t token);
 
 #endif

@@ -389,6 +389,17 @@ rig_drop(struct rig *r, uint64_t device, const char *id, bool doubt, bool all)
     return dropped;
 }
 
+char
+rig_withdraw(struct rig *r, uint64_t device, const char *id, uint32_t gen)
+{
+    struct queue_push item = rig_item(r, device, id, gen);
+    struct queue_withdraw x = {.device = device, .row = item.row, .gen = gen, .code = "left"};
+    (void)snprintf(x.id, sizeof x.id, "%s", id);
+    x.answer = '?';
+    CHECK_RUN(ERR_NONE, r, withdraw, queue_partition(r->q, device), &x, 1);
+    return x.answer;
+}
+
 size_t
 rig_results(struct rig *r, unsigned p, struct queue_result *ret, size_t max)
 {

@@ -95,6 +95,8 @@ void rig_reassert(struct rig *r, const struct queue_permit *job, enum reassert_s
 int64_t rig_repair(struct rig *r, uint64_t device);
 /* In the generation that it has. */
 int64_t rig_drop(struct rig *r, uint64_t device, const char *id, bool doubt, bool all);
+/* With the code "left"; the letter of the answer, or 0. */
+char rig_withdraw(struct rig *r, uint64_t device, const char *id, uint32_t gen);
 
 /* The unread results of a partition, at most max. */
 size_t rig_results(struct rig *r, unsigned p, struct queue_result *ret, size_t max);

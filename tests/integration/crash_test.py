@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 
-from harness import ROOT, Fleet, main, pause, test, true
+from harness import ROOT, Fleet, main, pause, test, true, wait_until
 
 KILLS = int(os.environ.get("T_KILLS", "20"))
 
@@ -22,6 +22,7 @@ STORMS = {
         "producer": {
             "campaign.started": 1, "expand.inserted": 3, "expand.committed": 3, "dispatch.claimed": 4,
             "dispatch.staged": 4, "dispatch.queued": 4, "dispatch.activated": 4, "steer.noted": 3,
+            "withdraw.taken": 2, "withdraw.written": 2, "dispatch.reserved": 4,
         },
         "reaper": {"reconcile.probed": 2, "reconcile.written": 2},
     },
@@ -222,6 +223,9 @@ def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=
     with Fleet(faults=True, rules=RULES, conf=batches, senders={"stub": {"timeout": "1s"}}) as fleet:
         fleet.all_devices = fleet.devices(20) + fleet.devices(30, gap=(5, 30)) + fleet.devices(4, max_in_flight=3)
         fleet.leads(12)
+        fleet.sql.exec("UPDATE devices SET account = 'large' WHERE id % 3 = 0")
+        fleet.sql.exec("INSERT INTO accounts (user_id, name, daily_recipients, created_at, updated_at) VALUES (1, 'large', 100000,"
+                       " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
         s = Storm(fleet, plan, provoke, patience)
         begin(s)
         s.run(seconds, least)
@@ -235,10 +239,25 @@ def storm(plan, provoke, after=lambda s: None, seconds=200, conf=None, patience=
 
 @test(seconds=300)
 def producers_and_reconcilers_die_at_every_point():
-    state = {"next": 0.0}
+    state = {"next": 0.0, "stop": 0.0, "stops": 0}
+
+    def say_stop(s):
+        """Somebody to whom something is on its way, while producers are to die of it; new people come."""
+        if time.monotonic() < state["stop"] or not any((x.point or "").startswith("withdraw.") for x in s.slots):
+            return
+        state["stop"] = time.monotonic() + 0.3
+        for job, phone in s.fleet.sql.rows("SELECT job_id, recipient_phone FROM broadcast_messages WHERE status IN ('queued',"
+                                           " 'processing') ORDER BY RAND() LIMIT 2"):
+            s.fleet.sql.exec(f"INSERT IGNORE INTO opt_outs (user_id, phone, source, created_at) VALUES (1, '{phone}', 'reply',"
+                             " UTC_TIMESTAMP(3))")
+            state["stops"] += 1
+        if state["stops"] > 100:
+            state["stops"] = 0
+            s.fleet.leads(2)
 
     def flip(s):
         """Campaigns are paused and resumed, so that steering never rests."""
+        say_stop(s)
         if time.monotonic() < state["next"]:
             return
         state["next"] = time.monotonic() + 0.05
@@ -251,6 +270,7 @@ def producers_and_reconcilers_die_at_every_point():
 
     def resume(s):
         s.fleet.sql.exec("UPDATE campaigns SET status = 'running' WHERE status = 'paused'")
+        wait_until(lambda: s.fleet.sql.one("SELECT COUNT(*) FROM opt_outs WHERE steered = 0") == 0, 30, "opt-outs to be steered")
 
     storm(STORMS["producer"], flip, resume)
 

@@ -507,6 +507,12 @@ class Fleet:
             raise AssertionError(f"paceline {' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.returncode, done.stdout, done.stderr
 
+    def spawn_ctl(self, *args, fault=None):
+        """The paceline command on its own; the test waits for it, or kills it."""
+        self.serial += 1
+        return Process("ctl", [self.binary("ctl"), "--config", self.conf_file, *args],
+                       os.path.join(self.folder, f"ctl{self.serial}.log"), {"PACELINE_FAULT": fault} if fault else None)
+
     # --- rows
 
     def devices(self, n, sender="stub", gap=(0, 0), prefix="d", **columns):

@@ -21,6 +21,7 @@ STATES = ("pending", "processing", "queued", "sent", "failed", "skipped", "unkno
 # Whose rows of a table without a column user_id are: the condition for user A.
 CHILDREN = {
     "users": "id = {user}",
+    "account_recipients": "account_id IN (SELECT id FROM accounts WHERE user_id = {user})",
     "campaign_devices": "campaign_id IN (SELECT id FROM campaigns WHERE user_id = {user})",
     "sequence_devices": "sequence_id IN (SELECT id FROM sequences WHERE user_id = {user})",
     "sequence_steps": "sequence_id IN (SELECT id FROM sequences WHERE user_id = {user})",
@@ -55,7 +56,7 @@ class World:
         """Texts as they are; times now."""
         times = [c for c in ("created_at", "updated_at") if table not in (
             "campaign_devices", "sequence_devices", "recurring_devices", "sequence_steps", "recurring_contacts",
-            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests", "receipts")]
+            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests", "receipts", "account_recipients")]
         if table in ("opt_outs", "sequence_requests"):
             times = ["created_at"]
         names = list(columns) + times
@@ -76,6 +77,9 @@ class World:
         for state, job in (("applied", None), ("orphan", w + "-gone"), ("new", None)):
             self.insert("receipts", user_id=user, section=w + "-meta", kind="read", provider_message_id=f"{w}-{state}", job_id=job, phone=d["phones"][0],
                         detail=w + " detail", happened_at=NOW, received_at=NOW, state=state, due_at="UTC_TIMESTAMP(3) + INTERVAL 1 DAY")
+        d["account"] = self.insert("accounts", user_id=user, name=w + "-waba", daily_recipients=100)
+        self.insert("account_recipients", account_id=d["account"], phone=d["phones"][1], last_at=NOW)
+        self.sql.exec(f"UPDATE devices SET account = '{w}-waba' WHERE user_id = {user}")
         d["campaigns"] = {}
         for status in ("draft", "scheduled", "running", "paused", "finished", "cancelled"):
             c = self.insert("campaigns", user_id=user, name=f"{w}-{status}", status=status, content=w + " text", niche=w,
@@ -341,6 +345,62 @@ def _(w, verb):
         both(w, *verb.split(), "--content", "Hi {{name}}, {{phone}}", "--samples", "1000")
         each(w, "phone", *verb.split(), "--content", "Hi {{name}}", "--lead", "+@")
         each(w, "device", *verb.split(), "--content", "Hi {{name}}", "--samples", "10", "--device", "@")
+
+
+@case("campaign plan")
+def _(w, verb):
+    each(w, "campaign", "campaign", "plan", "@")
+    w.sql.exec(f"UPDATE campaigns SET audience_max_lead = NULL, expanded_at = NULL WHERE user_id = {B} AND status = 'draft'")
+    w.does("campaign", "plan", "bob-draft", "--samples", "1000")
+
+
+@case("account list", "user show")
+def _(w, verb):
+    both(w, *verb.split())
+    w.does(*verb.split())
+
+
+@case("account show")
+def _(w, verb):
+    both(w, "account", "show", "kestrel-waba", refused=True)
+    w.does("account", "show", "bob-waba")
+
+
+@case("account set", turn=1)
+def _(w, verb):
+    both(w, "account", "set", "kestrel-waba", "--daily-recipients", "7")
+    each(w, "device", "account", "set", "bob-waba", "--devices", "@")
+
+
+@case("user set", turn=1)
+def _(w, verb):
+    both(w, "user", "set", "--recipient-daily", "1000")
+
+
+@case("optout list")
+def _(w, verb):
+    both(w, "optout", "list")
+    both(w, "optout", "list", *w.a["phones"])
+    both(w, "optout", "list", "--source", "kestrel-form")
+    w.does("optout", "list", w.b["phones"][9])
+
+
+@case("optout remove")
+def _(w, verb):
+    both(w, "optout", "remove", w.a["phones"][9], refused=True)
+    w.does("optout", "remove", w.b["phones"][9])
+
+
+@case("optout add", turn=1)
+def _(w, verb):
+    both(w, "optout", "add", *w.a["phones"][:10])
+
+
+@case("optout import", turn=1)
+def _(w, verb):
+    path = w.file("stop.csv", "phone\n" + "".join(p + "\n" for p in w.a["phones"]))
+    both(w, "optout", "import", path, "--dry-run")
+    both(w, "optout", "import", path, "--source", "stolen")
 
 
 @case("leads import", turn=1)

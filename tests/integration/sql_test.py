@@ -33,6 +33,10 @@ def live_through_everything(fleet):
     """Campaigns of every policy, retries, pauses, expiry, deaths, a lost Redis."""
     fleet.devices(12, gap=(5, 15))
     fleet.leads(25)
+    fleet.sql.exec("UPDATE users SET recipient_daily = 8, recipient_weekly = 30, recipient_wait_s = 5")
+    fleet.sql.exec("UPDATE devices SET account = IF(id % 2, 'even', 'odd')")
+    fleet.sql.exec("INSERT INTO accounts (user_id, name, daily_recipients, created_at, updated_at) VALUES (1, 'even', 1000, UTC_TIMESTAMP(3),"
+                   " UTC_TIMESTAMP(3)), (1, 'odd', 140, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
     fleet.sql.exec("INSERT INTO opt_outs (user_id, phone, created_at) SELECT user_id, phone, UTC_TIMESTAMP(3) FROM leads WHERE id % 50 = 0")
     fleet.start(producer=2, worker=2, reaper=2)
     for policy in ("hold", "resend", "assume_sent"):
@@ -53,8 +57,14 @@ def live_through_everything(fleet):
     fleet.spawn("worker", "worker3")
     wait_until(lambda: len(fleet.ledger()) > 500, 20, "sends")
     fleet.ctl("campaign", "cancel", "stopped")
+    fleet.sql.exec("INSERT IGNORE INTO opt_outs (user_id, phone, created_at) SELECT user_id, recipient_phone, UTC_TIMESTAMP(3) FROM"
+                   " broadcast_messages WHERE status IN ('queued', 'processing', 'pending') ORDER BY RAND() LIMIT 20")
+    fleet.ctl("sequence", "leave", "third", "--all")
     fleet.sql.exec("UPDATE sequences SET status = 'cancelled' WHERE name = 'third'")
     fleet.sql.exec("UPDATE recurring_messages SET status = IF(name = 'contacts', 'cancelled', 'finished')")
+    fleet.sql.exec("UPDATE accounts SET daily_recipients = 100000 WHERE user_id = 1")
+    fleet.sql.exec("UPDATE account_recipients SET last_at = UTC_TIMESTAMP(3) - INTERVAL 1410 MINUTE WHERE phone LIKE '%1'")
+    fleet.sql.exec("UPDATE broadcast_messages SET scheduled_at = UTC_TIMESTAMP(3) WHERE status = 'pending' AND error_class = 'account-limit'")
     fleet.drain(90)
     fleet.sql.exec("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3)")
     wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE check_at IS NOT NULL") == 0, 20, "contacts counted")
@@ -123,9 +133,17 @@ def other_sources(fleet):
 def ask_everything(fleet):
     """The commands that people type."""
     number = fleet.sql.one("SELECT MIN(id) FROM broadcast_messages WHERE status = 'unknown'")
+    stop = os.path.join(fleet.folder, "stop.csv")
+    with open(stop, "w") as f:
+        f.write("phone\n" + "".join(f"6012345{n:04}\n" for n in range(1500)))
     for command in (["status"], ["device", "list"], ["device", "show", "d1-1"], ["campaign", "list"],
                     ["campaign", "show", "hold"], ["unknown", "list"], ["message", "trace", str(number or 1)],
                     ["unknown", "confirm", str(number or 1)], ["audit", "stuck"],
+                    ["account", "list"], ["account", "show", "odd"], ["account", "set", "odd", "--daily-recipients", "100", "--devices", "d1-2"],
+                    ["user", "show"], ["campaign", "create", "planned", "--content", "x", "--devices", "all"], ["campaign", "plan", "planned"],
+                    ["optout", "add", "60123456789", "60123456780"], ["optout", "list"], ["optout", "list", "60123456789"],
+                    ["optout", "list", "--source", "by hand"], ["optout", "remove", "60123456789"],
+                    ["optout", "import", stop, "--dry-run"], ["optout", "import", stop],
                     ["audit", "receipts"], ["message", "trace", str(fleet.sql.one("SELECT MIN(id) FROM broadcast_messages WHERE receipt <> 'none'") or 1)]):
         fleet.ctl(*command, check=False)
 
@@ -172,6 +190,10 @@ def fill(sql, mixture):
                  " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_5000")
         sql.exec("INSERT INTO campaign_devices SELECT c.id, d.id FROM (SELECT id FROM campaigns WHERE user_id = 2 LIMIT 50) c"
                  " JOIN (SELECT id FROM devices WHERE user_id = 2 LIMIT 1000) d")
+        sql.exec("INSERT INTO accounts (user_id, name, daily_recipients, created_at, updated_at) SELECT 2, CONCAT('large-', seq), 1000,"
+                 " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_2000")
+        sql.exec("INSERT INTO account_recipients (account_id, phone, last_at) SELECT a.id, CONCAT('77', seq), UTC_TIMESTAMP(3) - INTERVAL"
+                 f" seq SECOND FROM (SELECT id FROM accounts WHERE user_id = 2 LIMIT 10) a JOIN seq_1_to_{OTHERS // 10}")
         sql.exec("UPDATE leads SET `trigger` = ELT(1 + id % 3, 'go', 'come', ''), trigger_seen = IF(id % 6 < 3, `trigger`, '') WHERE user_id = 2")
         sql.exec("INSERT INTO sequences (user_id, name, status, `trigger`, created_at, updated_at) SELECT 2, CONCAT('large-', seq),"
                  " ELT(1 + seq % 40, 'paused', 'active', 'active', 'cancelled', 'active'), CONCAT('t', seq), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM seq_1_to_30000 WHERE seq % 40 < 5")
@@ -216,8 +238,9 @@ def fill(sql, mixture):
             f" FROM (SELECT s.seq, {MIXTURES[mixture]} st FROM seq_{begin}_to_{min(ROWS, begin + CHUNK - 1)} s) x")
         if ROWS > CHUNK:
             print(f"    {min(ROWS, begin + CHUNK - 1):,} rows", flush=True)
-    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, recipient_rests, sequences,"
-              " sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts, recurring_message_logs, receipts")
+    sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, accounts, account_recipients,"
+              " recipient_rests, sequences, sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts,"
+              " recurring_message_logs, receipts")
 
 
 def explain(sql, statement):

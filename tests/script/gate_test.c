@@ -144,6 +144,13 @@ drop(void)
 }
 
 static enum err_kind
+withdraw(void)
+{
+    struct queue_withdraw x = {.device = 17, .row = 2, .gen = 1, .id = "j2", .code = "left"};
+    return RUN(&r, withdraw, 1, &x, 1);
+}
+
+static enum err_kind
 open_again(void)
 {
     return RUN(&r, open_partition, 1, queue_incarnation(r.q, 1), false);
@@ -187,6 +194,7 @@ static const struct verb {
     {"repair", repair, false, true, false},
     {"reassert", reassert, true, true, false},
     {"drop", drop, true, true, false},
+    {"withdraw", withdraw, false, true, false},
     {"open", open_again, true, true, true},
     {"swept", swept, true, true, false},
     {"steer source", steer_source, true, true, false},

@@ -333,6 +333,17 @@ settle(unsigned p, bool dies)
     }
 }
 
+/* Of a row's own generation, or of one that was read a while ago. */
+static void
+withdraw(size_t job)
+{
+    uint32_t gen = rows[job].gen - (rows[job].gen > 1 && !one_of(4) ? 1 : 0);
+    for (uint64_t times = 1 + !one_of(4); times > 0; times--) {
+        char want = model_withdraw(&m, job, gen);
+        CHECK_INT(want, rig_withdraw(&r, device_ids[m.jobs[job].device], m.jobs[job].id, gen));
+    }
+}
+
 /* --- steering
  * -------------------------------------------------------------------------------------- */
 
@@ -409,8 +420,10 @@ step(void)
     } else if (what == 10) {
         if (one_of(2)) {
             steer();
-        } else {
+        } else if (one_of(3)) {
             activate_late(job);
+        } else {
+            withdraw(job);
         }
     } else if (lease && one_of(2)) {
         renew(lease);
