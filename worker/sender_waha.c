@@ -84,8 +84,8 @@ static const struct provider_rule rules[] = {
 };
 /* clang-format on */
 
-/* Issue 2073: STARTING and STOPPED are told for a moment of sessions that work, so only what needs
- * a person is offline for certain; the others are asked again. */
+/* Issue 2073: STARTING is told for moments of sessions that work, so it says nothing for certain.
+ */
 static const struct provider_state states[] = {
     {.from = 200,
      .pointer = "/status",

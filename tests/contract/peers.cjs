@@ -132,7 +132,7 @@ function raw(names) {
       const at = got.indexOf('\r\n\r\n');
       if (at < 0 || !length || got.length - at - 4 < Number(length[1])) return;
       const what = names(got);
-      say({seen: what, body: got.slice(at + 4)});
+      say({seen: what, look: LOOKS.test(got.split(' ')[1]), body: got.slice(at + 4)});
       got = '';
       if (what.startsWith('noise')) return socket.end('\x16\x03\x01 nothing that anybody speaks\r\n\r\n');
       socket.write('HTTP/1.1 200 OK\r\n');
@@ -166,12 +166,12 @@ async function main() {
   }
   await mockttp.on('request', async (request) => {
     const a = await about(request);
-    if (a.name in streams) say({seen: a.name, to: a.to, path: request.path});
+    if (a.name in streams) say({seen: a.name, look: a.look, to: a.to, path: request.path});
   });
   await mockttp.forAnyRequest().always().thenCallback(async (request) => {
     const a = await about(request);
     const {authorization, apikey} = request.headers;
-    say({seen: a.name, to: a.to, method: request.method, path: request.path, from: request.remotePort,
+    say({seen: a.name, look: a.look, to: a.to, method: request.method, path: request.path, from: request.remotePort,
          authorization: authorization || request.headers['x-api-key'] || apikey || a.parsed.device_id,
          length: Number(request.headers['content-length'] || 0), body: a.parsed});
     return play(a);
