@@ -420,8 +420,9 @@ announce(struct server *s, const struct http_server *server)
     struct buf paths = {0};
     for (size_t i = 0; i < s->conf.n; i++) {
         buf_addf(&paths, "%s" RECEIPTS_PATH "%s", i ? ", " : "", s->conf.sections[i].name);
-        struct doc *one = doc_append(list);
-        doc_put_str(one, "path", s->conf.sections[i].name);
+        char path[sizeof RECEIPTS_PATH + 64];
+        (void)snprintf(path, sizeof path, RECEIPTS_PATH "%s", s->conf.sections[i].name);
+        doc_put_str(doc_append(list), "path", path);
     }
     output_said(&s->c->out, d, "listening on %s, paths %s", address, paths.data);
     buf_done(&paths);

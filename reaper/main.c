@@ -57,7 +57,7 @@ static const struct conf_key keys[] = {
         "retention_direct", retention_direct,
         "least age of messages that an application inserted: behind it, the same job_id would "
         "be sent again; 0: never moved"),
-    {"receipt_orphan_after", CONF_MS, KEY(orphan_after), "1h", "0..604800000", 0,
+    {"receipt_orphan_after", CONF_MS, KEY(orphan_after), "1h", "1000..604800000", 0,
      "how long a receipt of a message that is not known waits for it"},
     {"receipts_retention", CONF_MS, KEY(receipts_retention), "8d", "0..1000000000000", 0,
      "age at which lines of the inbox that are done are deleted; providers repeat for up to 7 "

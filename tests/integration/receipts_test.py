@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from harness import Fleet, equal, main, test, true, wait_until
+from harness import Fleet, equal, http_get, main, test, true, wait_until
 from receipts import ENV, OLD, SECTIONS, Receipts, cloudapi, preference, said, sign, signature, status, statuses
 
 
@@ -452,6 +452,27 @@ def what_would_be_sent_again_is_taken_back():
         equal(1, len(f.ledger()), "sends")
         f.ctl("audit", "conservation")
         equal([("finished", "1")], f.sql.rows(f"SELECT status, n_sent FROM campaigns WHERE id = {c}"), "campaign")
+
+
+@test
+def while_redis_is_away_nothing_is_called_sent_that_may_still_go_out():
+    with Fleet(rules=["nth:1=reset-after"], keep="always", conf={"reaper": {"resend_after": "10ms", "audit_interval": "1h"}}) as f:
+        (d,) = f.devices(1, gap=(600000, 600000))
+        f.leads(1)
+        f.campaign("c", on_unknown="resend")
+        f.start()
+        wait_until(lambda: f.sql.rows("SELECT status, unknowns FROM broadcast_messages") == [("queued", "1")], 30, "the resend to wait")
+        job = f.sql.one("SELECT job_id FROM broadcast_messages")
+        wait_until(lambda: str(f.redis.call("HGET", f"pl:{{p{d % 8:02}}}:d:{d}:ids", job)).startswith("W"), 20, "the job in Redis")
+        f.redis.kill()
+        server = Receipts(f)
+        server.takes("meta", statuses(status("wamid.1", "read", tag=job + ":1")))
+        wait_until(lambda: http_get(f.processes["reaper1"].health, "/readyz")[0] == 503, 20, "the reaper to notice")
+        equal([("queued", "none")], f.sql.rows("SELECT status, receipt FROM broadcast_messages"), "row")
+        f.redis.start()
+        wait_until(lambda: f.sql.rows(f"SELECT status, receipt FROM broadcast_messages WHERE job_id = '{job}'") == [("sent", "read")], 40, "the rest")
+        f.drain()
+        equal(1, len(f.ledger()), "sends")
 
 
 @test
