@@ -24,6 +24,7 @@ static struct {
     bool resend;
     int permits, allowed; /* permits that may have left; how many more than one there may be */
     uint64_t permitted;   /* the last token with a permit */
+    uint64_t unknown_by;  /* whose outcome is open */
 } rows[MODEL_JOBS];
 
 /* What each worker has held lately, over and done or not. */
@@ -279,17 +280,23 @@ reclaim(size_t job)
     CHECK_INT(want, rig_reclaim(&r, partition_of(job), &x, 1)->items[0].answer);
 }
 
-/* Writes a result to its row: "sent" always, anything else for its own generation only. */
+/* Writes a result to its row: "sent" always, anything else for its own generation only; what is late
+ * resolves its own attempt. */
 static void
 apply(const struct model_result *x)
 {
     int more = x->token && x->token == rows[x->job].permitted;
     bool own = rows[x->job].gen == x->gen && rows[x->job].status != FINAL;
+    if (x->late && rows[x->job].status == UNKNOWN && rows[x->job].unknown_by &&
+        rows[x->job].unknown_by != x->token) {
+        own = false;
+    }
     if (strcmp(x->kind, "sent") == 0 || (own && (*x->kind == 'f' || *x->kind == 's'))) {
         rows[x->job].status = FINAL;
     } else if (own && strcmp(x->kind, "unknown") == 0) {
         if (rows[x->job].status == QUEUED) {
             rows[x->job].status = rows[x->job].resend ? PENDING : UNKNOWN;
+            rows[x->job].unknown_by = x->token;
             rows[x->job].allowed += rows[x->job].resend ? more : 0;
         }
     } else if (own) {
