@@ -5,7 +5,7 @@
 set -eu
 
 packages="build-essential pkg-config libhiredis-dev libev-dev libmariadb-dev libmariadb-dev-compat libmsgpack-dev
-libcurl4-openssl-dev libjansson-dev libmicrohttpd-dev libsystemd-dev libxxhash-dev redis-server mariadb-server
+libcurl4-openssl-dev libssl-dev libjansson-dev libmicrohttpd-dev libsystemd-dev libxxhash-dev redis-server mariadb-server
 mariadb-client python3 tzdata"
 
 if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then

@@ -35,6 +35,8 @@ struct job {
     struct job_text vars[2 * JOB_VARS_MAX]; /* name, value, name, value, ... */
     size_t n_vars;                          /* pairs */
     struct job_text zone, language;         /* the device's; empty in an older program's payload */
+    struct job_text media;                  /* JSON (media.h), never the content; empty: none */
+    struct job_text template_json;          /* JSON (approved.h); empty: none */
 };
 
 /* Appends the payload to out. */

@@ -1,6 +1,6 @@
 # Test layers.  Every tests/<layer>/*_test.c is a program of its own, linked with the harness and the rooms
 # it tests; every tests/integration/*_test.py runs the real programs.
-test_libs    := -lhiredis -lev -lmicrohttpd -lsystemd -lxxhash -lmsgpackc -lmariadb -lcurl -ljansson -lm -lpthread
+test_libs    := -lhiredis -lev -lmicrohttpd -lsystemd -lxxhash -lmsgpackc -lmariadb -lcurl -lcrypto -ljansson -lm -lpthread
 test_rooms    = $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard producer/*.c worker/*.c reaper/*.c ctl/*.c)))
 test_sources := $(wildcard tests/unit/*_test.c tests/script/*_test.c tests/sql/*_test.c)
 TESTS        := $(test_sources:%.c=$B/%)

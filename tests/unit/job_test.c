@@ -75,6 +75,8 @@ any_job(void)
                     .batch_pause_ms = any_int(),
                     .zone = any_text(60),
                     .language = any_text(30),
+                    .media = any_text(300),
+                    .template_json = any_text(300),
                     .n_vars = one_of(20) ? one_of(5) : one_of(JOB_VARS_MAX + 1)};
     for (size_t i = 0; i < 2 * j.n_vars; i++) {
         j.vars[i] = any_text(300);
@@ -103,6 +105,8 @@ check_same(const struct job *want, const struct job *got)
     check_text(want->content, got->content);
     check_text(want->zone, got->zone);
     check_text(want->language, got->language);
+    check_text(want->media, got->media);
+    check_text(want->template_json, got->template_json);
     CHECK_INT(want->n_vars, got->n_vars);
     for (size_t i = 0; i < 2 * want->n_vars; i++) {
         check_text(want->vars[i], got->vars[i]);
@@ -119,10 +123,10 @@ decode(const char *p, size_t n, struct job *ret, struct err *e)
     }
     bool ok = job_decode(exact, n, ret, e);
     if (ok) { /* every text lies within the payload */
-        const struct job_text *texts[] = {&ret->sender,  &ret->device_ref, &ret->recipient,
-                                          &ret->name,    &ret->content,    &ret->zone,
-                                          &ret->language};
-        for (size_t i = 0; i < 7; i++) {
+        const struct job_text *texts[] = {&ret->sender,   &ret->device_ref, &ret->recipient,
+                                          &ret->name,     &ret->content,    &ret->zone,
+                                          &ret->language, &ret->media,      &ret->template_json};
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             CHECK(!texts[i]->len ||
                   (texts[i]->s >= exact && texts[i]->len <= (size_t)(exact + n - texts[i]->s)));
         }
@@ -189,7 +193,9 @@ encode_small(struct buf *out)
                     .vars = {{"name", 4}, {"Ada", 3}, {"x", 1}, {"", 0}},
                     .n_vars = 2,
                     .zone = {"Asia/Jakarta", 12},
-                    .language = {"id", 2}};
+                    .language = {"id", 2},
+                    .media = {"M", 1},
+                    .template_json = {"T", 1}};
     job_encode(&j, out);
 }
 
@@ -223,9 +229,9 @@ TEST(fields_of_a_later_program_are_skipped)
     struct buf out = {0};
     struct job got;
     encode_small(&out);
-    CHECK(memcmp(out.data, "\xdc\x00\x11", 3) == 0); /* seventeen elements */
+    CHECK(memcmp(out.data, "\xdc\x00\x13", 3) == 0); /* nineteen elements */
     struct buf longer = {0};
-    buf_add(&longer, "\xdc\x00\x13", 3);
+    buf_add(&longer, "\xdc\x00\x15", 3);
     buf_add(&longer, out.data + 3, out.len - 3);
     buf_add(&longer, "\xa3new\xc0", 5);
     CHECK_OK(decode(longer.data, longer.len, &got, e));
@@ -235,10 +241,10 @@ TEST(fields_of_a_later_program_are_skipped)
     buf_done(&out);
 }
 
-TEST(a_payload_of_an_older_program_has_neither_zone_nor_language)
+TEST(a_payload_of_an_older_program_has_no_later_fields)
 {
     static const size_t later = sizeof "\xac"
-                                       "Asia/Jakarta\xa2id" -
+                                       "Asia/Jakarta\xa2id\xa1M\xa1T" -
                                 1;
     struct buf out = {0}, older = {0};
     struct job got;
@@ -249,9 +255,10 @@ TEST(a_payload_of_an_older_program_has_neither_zone_nor_language)
     CHECK_INT(2, got.n_vars);
     CHECK_INT(0, got.zone.len);
     CHECK_INT(0, got.language.len);
+    CHECK_INT(0, got.media.len + got.template_json.len);
     buf_clear(&older);
     buf_add(&older, "\xdc\x00\x10", 3); /* sixteen */
-    buf_add(&older, out.data + 3, out.len - 3 - 3);
+    buf_add(&older, out.data + 3, out.len - 3 - strlen("\xa2id\xa1M\xa1T"));
     CHECK_OK(decode(older.data, older.len, &got, e));
     CHECK_INT(12, got.zone.len);
     CHECK_INT(0, got.language.len);
@@ -324,7 +331,7 @@ TEST(too_many_variables_and_odd_ones_are_refused)
     struct job got;
     encode_small(&out);
     static const char later[] = "\xac"
-                                "Asia/Jakarta\xa2id";
+                                "Asia/Jakarta\xa2id\xa1M\xa1T";
     size_t vars = out.len - strlen(later) -
                   strlen("\x94\xa4name\xa3"
                          "Ada\xa1x\xa0");
