@@ -106,6 +106,8 @@ enum column {
     LEAD_GONE,
     CONTACT,
     LATE_MS,
+    MEDIA,
+    TEMPLATE,
 };
 static const char row_columns[] =
     "SELECT m.id, m.job_id, m.device_id, m.gen, m.kind, COALESCE(m.campaign_id, "
@@ -113,8 +115,9 @@ static const char row_columns[] =
     "m.recipient_name, IF(m.expires_at IS NULL, 0, GREATEST(1, TIMESTAMPDIFF(MICROSECOND, "
     "UTC_TIMESTAMP(3), m.expires_at) DIV 1000)), m.user_id, m.content, l.attributes, o.id, "
     "m.lead_id IS NOT NULL AND l.id IS NULL, n.status, TIMESTAMPDIFF(MICROSECOND, "
-    "GREATEST(m.scheduled_at, m.created_at), UTC_TIMESTAMP(3)) DIV 1000 FROM broadcast_messages m "
-    "LEFT JOIN leads l ON l.id = m.lead_id AND l.device_id = m.device_id AND l.user_id = m.user_id "
+    "GREATEST(m.scheduled_at, m.created_at), UTC_TIMESTAMP(3)) DIV 1000, m.media, m.template FROM "
+    "broadcast_messages m LEFT JOIN leads l ON l.id = m.lead_id AND l.device_id = m.device_id AND "
+    "l.user_id = m.user_id "
     "LEFT JOIN opt_outs o ON o.user_id = m.user_id AND o.phone = m.recipient_phone "
     "LEFT JOIN sequence_contacts n ON n.sequence_id = m.sequence_id AND n.device_id = m.device_id "
     "AND n.recipient_phone = m.recipient_phone AND n.rotation = m.rotation WHERE m.id IN (";
@@ -133,12 +136,13 @@ refusal_of(const struct rows *r, const struct target *t, const struct template *
         .sequence = sequence,
         .lead_gone = rows_int(r, LEAD_GONE) != 0,
         .contact = r->field[CONTACT],
-        .has_text = r->field[CONTENT] != NULL || c != NULL,
+        .has_text = r->field[CONTENT] || r->field[MEDIA] || r->field[TEMPLATE] || c,
     });
 }
 
 static void
-build_item(struct pass *x, const struct rows *r, struct target *t, const struct template *c)
+build_item(struct pass *x, const struct rows *r, struct target *t, const struct template *c,
+           const struct parts *parts)
 {
     size_t k = x->n_items++;
     struct queue_push *item = &x->items[k];
@@ -162,10 +166,14 @@ build_item(struct pass *x, const struct rows *r, struct target *t, const struct 
         .device_ref = text(t->sender_ref),
         .recipient = text(rows_str(r, PHONE)),
         .name = text(rows_str(r, NAME)),
-        .content = text(r->field[CONTENT] ? rows_str(r, CONTENT) : c->content),
+        .content = text(r->field[CONTENT] || !c ? rows_str(r, CONTENT) : c->content),
         .zone = text(t->zone),
         .language = text(t->language),
+        .media = {parts->media.len ? parts->media.data : "", parts->media.len},
+        .template_json = {parts->template_json.len ? parts->template_json.data : "",
+                          parts->template_json.len},
     };
+    x->item_stored[k] = parts->stored;
     set_pace(&j, c, t);
     json_t *attributes = add_attributes(&j, r->field[ATTRIBUTES]);
     job_encode(&j, &x->payloads[k]);
@@ -185,11 +193,22 @@ take_row(struct pass *x, const struct rows *r)
         x->lags_ms[x->n_lags++] = rows_int(r, LATE_MS);
     }
     t->claimed++;
-    if (why == REFUSE_NOT) {
-        build_item(x, r, t, c);
-    } else {
-        x->refused[x->n_refused++] = (struct refused){rows_uint(r, ROW), why};
+    struct parts own = {0};
+    const struct parts *parts = c ? &c->parts : &own;
+    if (r->field[MEDIA] || r->field[TEMPLATE]) {
+        const char *media = r->field[MEDIA], *approved = r->field[TEMPLATE];
+        parts_read(x, rows_uint(r, USER), media || !c ? media : c->media,
+                   approved || !c ? approved : c->template_json, &own);
+        parts = &own;
     }
+    why = why == REFUSE_NOT ? parts->why : why;
+    if (why == REFUSE_NOT) {
+        build_item(x, r, t, c, parts);
+    } else {
+        x->refused[x->n_refused++] = (struct refused){
+            rows_uint(r, ROW), why, why == REFUSE_PARTS ? xstrdup(parts->text) : NULL};
+    }
+    parts_done(&own);
 }
 
 static bool
@@ -210,6 +229,7 @@ read_rows(struct pass *x, struct err *e)
     x->items = xcalloc((size_t)r.count, sizeof *x->items);
     x->payloads = xcalloc((size_t)r.count, sizeof *x->payloads);
     x->refused = xcalloc((size_t)r.count, sizeof *x->refused);
+    x->item_stored = xcalloc((size_t)r.count, sizeof *x->item_stored);
     while (rows_next(&r)) {
         take_row(x, &r);
     }
@@ -223,17 +243,22 @@ jobs_done(struct pass *x)
     for (size_t i = 0; i < x->n_items; i++) {
         buf_done(&x->payloads[i]);
     }
+    for (size_t i = 0; i < x->n_refused; i++) {
+        free(x->refused[i].text);
+    }
+    free(x->item_stored);
     free(x->payloads);
     free(x->items);
     free(x->refused);
     x->payloads = NULL;
     x->items = NULL;
     x->refused = NULL;
+    x->item_stored = NULL;
     x->n_items = x->n_refused = 0;
 }
 
 bool
 jobs_read(struct pass *x, struct err *e)
 {
-    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e);
+    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e) && media_ensure(x, e);
 }

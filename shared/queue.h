@@ -340,7 +340,6 @@ struct queue_medium {
     int64_t left_ms; /* out: how long Redis keeps it; 0: it has none */
 };
 void queue_media_look(struct queue *q, struct queue_medium *m, queue_done *done, void *arg);
-/* n 0 says for so long that there is no such content any more. */
 void queue_media_put(struct queue *q, const char *sha256, const void *content, size_t n, int64_t ms,
                      queue_done *done, void *arg);
 void queue_media_keep(struct queue *q, const char *sha256, int64_t ms, queue_done *done, void *arg);
@@ -350,9 +349,12 @@ struct queue_content {
 };
 void queue_media_get(struct queue *q, const char *sha256, struct queue_content *ret,
                      queue_done *done, void *arg);
-/* What a worker found missing, until a producer takes it (SADD, SPOP). */
-void queue_media_want(struct queue *q, uint64_t user, const char *sha256, queue_done *done,
-                      void *arg);
+/* A worker tells what it misses, and a producer takes it from there (SADD, SPOP).  *ret_gone: a
+ * producer has said lately that the user has no such content any more. */
+void queue_media_missing(struct queue *q, uint64_t user, const char *sha256, bool *ret_gone,
+                         queue_done *done, void *arg);
+void queue_media_gone(struct queue *q, uint64_t user, const char *sha256, int64_t ms,
+                      queue_done *done, void *arg);
 enum { QUEUE_WANTED_MAX = 16 };
 struct queue_wanted {
     size_t n;

@@ -51,7 +51,7 @@ queue_media_put(struct queue *q, const char *sha256, const void *content, size_t
     struct redis_cmd c = {.script = -1};
     redis_cmd_plain(&c, "SET");
     key_media(q, &c, sha256);
-    redis_cmd_bytes(&c, n ? content : "", n);
+    redis_cmd_bytes(&c, content, n);
     redis_cmd_str(&c, "PX");
     redis_cmd_int(&c, ms);
     struct call call = call_make(q, 0, NULL, 0, parse_nothing, done, arg);
@@ -94,8 +94,22 @@ queue_media_get(struct queue *q, const char *sha256, struct queue_content *ret, 
 
 /* --- what is missing ------------------------------------------------------------------ */
 
+static void
+key_gone(const struct queue *q, struct redis_cmd *c, uint64_t user, const char *sha256)
+{
+    redis_cmd_key(c, "%s:media-gone:%" PRIu64 ":%s", q->prefix, user, sha256);
+}
+
+static bool
+parse_gone(struct call *c, const struct redis_value *v)
+{
+    *(bool *)c->items = redis_int(v) != 0;
+    return redis_type(v) == REDIS_INT;
+}
+
 void
-queue_media_want(struct queue *q, uint64_t user, const char *sha256, queue_done *done, void *arg)
+queue_media_missing(struct queue *q, uint64_t user, const char *sha256, bool *ret_gone,
+                    queue_done *done, void *arg)
 {
     struct redis_cmd c = {.script = -1};
     char member[24 + QUEUE_SHA_SIZE];
@@ -103,6 +117,25 @@ queue_media_want(struct queue *q, uint64_t user, const char *sha256, queue_done 
     redis_cmd_plain(&c, "SADD");
     key_wanted(q, &c);
     redis_cmd_str(&c, member);
+    struct call told = call_make(q, 0, NULL, 0, parse_nothing, NULL, NULL);
+    call_send(&told, &c, false);
+    redis_cmd_plain(&c, "EXISTS");
+    key_gone(q, &c, user, sha256);
+    *ret_gone = false;
+    struct call asked = call_make(q, 0, ret_gone, 0, parse_gone, done, arg);
+    call_send(&asked, &c, false);
+}
+
+void
+queue_media_gone(struct queue *q, uint64_t user, const char *sha256, int64_t ms, queue_done *done,
+                 void *arg)
+{
+    struct redis_cmd c = {.script = -1};
+    redis_cmd_plain(&c, "SET");
+    key_gone(q, &c, user, sha256);
+    redis_cmd_str(&c, "1");
+    redis_cmd_str(&c, "PX");
+    redis_cmd_int(&c, ms);
     struct call call = call_make(q, 0, NULL, 0, parse_nothing, done, arg);
     call_send(&call, &c, false);
 }

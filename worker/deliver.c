@@ -54,6 +54,7 @@ end(struct delivery *d)
     if (d->has_record) {
         journal_recorded(w->journal, d->record);
     }
+    parts_free(d->parts);
     buf_done(&d->text);
     free(d->memory);
     free(d);
@@ -125,6 +126,9 @@ on_outcome(void *arg, const struct outcome *o)
     struct delivery *d = arg;
     struct worker *w = d->part->w;
     struct verdict v = pace_verdict(o);
+    if (media_try_again(d, o)) {
+        v = (struct verdict){"retry", 0};
+    }
     FAULT("worker.answered");
     d->outcome = *o;
     d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;

@@ -52,10 +52,18 @@ log_limit_ms(const void *self)
     return 1000; /* a turn of a busy loop */
 }
 
+static unsigned
+log_can(const void *self)
+{
+    (void)self;
+    return CAN_MEDIA_URL | CAN_MEDIA_BYTES | CAN_TEMPLATE;
+}
+
 const struct sender sender_log = {
     .type = "log",
     .open = log_open,
     .send = log_send,
     .close = log_close,
     .limit_ms = log_limit_ms,
+    .can = log_can,
 };

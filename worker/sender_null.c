@@ -184,10 +184,18 @@ null_limit_ms(const void *self)
     return ((const struct null_sender *)self)->delay_ms + 1000;
 }
 
+static unsigned
+null_can(const void *self)
+{
+    (void)self;
+    return CAN_MEDIA_URL | CAN_MEDIA_BYTES | CAN_TEMPLATE;
+}
+
 const struct sender sender_null = {
     .type = "null",
     .open = null_open,
     .send = null_send,
     .close = null_close,
     .limit_ms = null_limit_ms,
+    .can = null_can,
 };
