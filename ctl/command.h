@@ -30,7 +30,7 @@ struct command {
 extern const struct command migrate_commands[], device_commands[], leads_commands[],
     campaign_commands[], status_commands[], message_commands[], unknown_commands[],
     audit_commands[], sequence_commands[], recurring_commands[], archive_commands[],
-    adopt_commands[], inlet_commands[], template_commands[];
+    adopt_commands[], inlet_commands[], template_commands[], media_commands[];
 
 /* The overview of all commands, one line a group. */
 void command_about(const struct command *const *groups, struct buf *out);

@@ -7,9 +7,10 @@
 #include <string.h>
 
 static const struct command *const groups[] = {
-    migrate_commands,  device_commands,    leads_commands,  template_commands, campaign_commands,
-    sequence_commands, recurring_commands, status_commands, message_commands,  unknown_commands,
-    audit_commands,    archive_commands,   adopt_commands,  inlet_commands,    NULL,
+    migrate_commands,  device_commands,   leads_commands,     template_commands,
+    campaign_commands, sequence_commands, recurring_commands, status_commands,
+    message_commands,  unknown_commands,  audit_commands,     archive_commands,
+    adopt_commands,    inlet_commands,    media_commands,     NULL,
 };
 
 static int
