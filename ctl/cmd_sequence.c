@@ -104,7 +104,9 @@ put_times(struct ctl *c, uint64_t id, int64_t *at_ms, struct doc *steps, struct 
         doc_put_strn(step, "content", r.field[4], r.length[4]);
         struct buf beside = {0};
         define_message_brief(r.field[7], r.field[8], &beside);
-        doc_put_str(step, "beside", beside.data);
+        if (beside.len) {
+            doc_put_str(step, "beside", beside.data);
+        }
         buf_done(&beside);
     }
     rows_done(&r);

@@ -85,7 +85,7 @@ if_missing(const struct render_variable *v)
 struct check {
     struct doc *templates, *variables;
     struct render_width widths[COMPOSE_WIDTHS];
-    int64_t limit;
+    int64_t limit, exceeded;
     bool fits;
 };
 
@@ -107,8 +107,11 @@ check_one(struct check *x, const struct template_text *t, struct err *e)
         doc_put_int(d, "longest", (int64_t)f.longest);
         doc_put_int(d, "limit", limit);
         doc_put_bool(d, "fits", fits);
-        doc_put_str(d, "beside", t->beside);
+        if (t->beside) {
+            doc_put_str(d, "beside", t->beside);
+        }
         x->fits = x->fits && fits;
+        x->exceeded = fits ? x->exceeded : limit;
     }
     for (size_t i = 0; ok && i < f.n_variables; i++) {
         const struct render_variable *v = &f.variables[i];
@@ -143,8 +146,9 @@ check_all(struct ctl *c, const struct template_flags *f, const struct template_t
     }
     output_report(&c->out, check_sections, document);
     return x.fits ? CTL_OK
-                  : ctl_refuse("a text can become longer than its limit: such messages fail before "
-                               "they are sent; shorten it");
+                  : ctl_refuse("a text can become longer than %" PRId64
+                               " characters: such messages fail before they are sent; shorten it",
+                               x.exceeded);
 }
 
 static int

@@ -118,7 +118,9 @@ render_one(struct samples *s, const struct template_text *t, const struct rows *
     doc_put_str(d, "zone", choice.zone);
     doc_put_int(d, "characters", (int64_t)n);
     doc_put_str(d, "error", ok ? NULL : e.text);
-    doc_put_str(d, "beside", t->beside);
+    if (t->beside) {
+        doc_put_str(d, "beside", t->beside);
+    }
     doc_put_strn(d, "text", out.data ? out.data : "", out.len);
     s->bad += !ok;
     buf_done(&out);

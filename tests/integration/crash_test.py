@@ -50,6 +50,7 @@ STORMS = {
 ELSEWHERE = {
     "archive.copied": "archive_test", "archive.committed": "archive_test",
     "adopt.copied": "adopt_test", "adopt.committed": "adopt_test",
+    "media.inserted": "media_test", "media.stored": "media_test", "dispatch.medium": "media_test",
     "inlet.inserted": "inlet_test", "inlet.committed": "inlet_test",
 }
 
