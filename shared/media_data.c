@@ -119,7 +119,7 @@ static bool
 is_token(const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!isalnum((unsigned char)p[i]) && !strchr("!#$&^_.+-", p[i])) {
+        if (!p[i] || (!isalnum((unsigned char)p[i]) && !strchr("!#$&^_.+-", p[i]))) {
             return false;
         }
     }

@@ -298,6 +298,16 @@ TEST(mistakes_in_data_urls_are_named_with_their_place)
     }
 }
 
+TEST(a_nul_is_no_character_of_a_media_type)
+{
+    static const char url[] = "data:h\0a/l,x";
+    struct buf out = {0};
+    char mime[MEDIA_MIME_SIZE];
+    struct err e = {0};
+    wrong(media_data_url(url, sizeof url - 1, 10, &out, mime, &e), &e, "character 6: a media type",
+          "NUL");
+}
+
 /* By an encoder that shares nothing with the decoder. */
 TEST(any_bytes_come_back_from_base64_and_from_percent)
 {
