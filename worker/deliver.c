@@ -120,31 +120,44 @@ deliver_count(const char *kind)
     }
 }
 
+/* What an outcome means, for the message and for whatever else it is about. */
 static void
-on_outcome(void *arg, const struct outcome *o)
+take_outcome(struct delivery *d, const struct outcome *o)
 {
-    struct delivery *d = arg;
-    struct worker *w = d->part->w;
     struct verdict v = pace_verdict(o);
-    if (media_try_again(d, o)) {
-        v = (struct verdict){"retry", 0};
-    }
-    FAULT("worker.answered");
     d->outcome = *o;
-    d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;
     d->kind = v.kind;
     d->hold_ms = v.hold_ms;
-    journal_outcome(w->journal, d->record,
-                    o->class == OUTCOME_SENT      ? JOURNAL_SENT
-                    : o->class == OUTCOME_UNKNOWN ? JOURNAL_UNKNOWN
-                                                  : JOURNAL_NOT_SENT);
-    metric_observe_us(&worker_metrics[M_SEND], o->send_ms * 1000);
     deliver_count(v.kind);
     if (o->class != OUTCOME_SENT) {
         log_info("not_sent", "job", LOG_S(d->lease.id), "attempt", LOG_I(d->job.attempt), "kind",
                  LOG_S(v.kind), "code", LOG_S(o->code), "text", LOG_S(o->text), "hold_ms",
                  LOG_I(v.hold_ms));
     }
+}
+
+void
+deliver_unsent(struct delivery *d, const struct outcome *o)
+{
+    take_outcome(d, o);
+    deliver_step(d, EVENT_UNSENDABLE);
+}
+
+static void
+on_outcome(void *arg, const struct outcome *reported)
+{
+    struct delivery *d = arg;
+    struct worker *w = d->part->w;
+    struct outcome amended = *reported, *o = &amended;
+    FAULT("worker.answered");
+    media_amend(d, o);
+    d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;
+    journal_outcome(w->journal, d->record,
+                    o->class == OUTCOME_SENT      ? JOURNAL_SENT
+                    : o->class == OUTCOME_UNKNOWN ? JOURNAL_UNKNOWN
+                                                  : JOURNAL_NOT_SENT);
+    metric_observe_us(&worker_metrics[M_SEND], o->send_ms * 1000);
+    take_outcome(d, o);
     step(d, &d->part->live, EVENT_OUTCOME);
 }
 

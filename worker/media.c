@@ -1,11 +1,8 @@
 /* media.c -- a delivery waits, claimed, until its medium is at hand: its content from Redis, or the
  * id under which the provider has it. */
-#include "shared/log.h"
-#include "worker/pace.h"
 #include "worker/worker.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* A producer looks every half second for what is missing. */
 enum { MISSING_MS = 2000 };
@@ -37,22 +34,6 @@ on_content(void *arg, enum content_fate fate, struct content *c)
     prepare_ready(d);
 }
 
-/* Nothing was sent, so no attempt is charged. */
-static void
-upload_failed(struct delivery *d, const struct outcome *o)
-{
-    struct verdict v = pace_verdict(o);
-    d->outcome = *o;
-    d->outcome.provider_id[0] = '\0';
-    d->kind = media_plan_upload_kind(v.kind);
-    d->hold_ms = v.hold_ms;
-    if (d->hold_ms <= 0 && strcmp(d->kind, "deferred") == 0) {
-        d->hold_ms = o->retry_after_ms > 0 ? o->retry_after_ms : MISSING_MS;
-    }
-    deliver_count(d->kind);
-    deliver_step(d, EVENT_UNSENDABLE);
-}
-
 static void
 on_upload(void *arg, const struct upload_answer *a)
 {
@@ -67,9 +48,12 @@ on_upload(void *arg, const struct upload_answer *a)
     case UPLOAD_CONTENT:
         not_at_hand(d, a->content);
         break;
-    case UPLOAD_REFUSED:
-        upload_failed(d, a->outcome);
+    case UPLOAD_REFUSED: {
+        struct outcome o = *a->outcome;
+        media_plan_upload_failed(&o);
+        deliver_unsent(d, &o);
         break;
+    }
     }
 }
 
@@ -94,11 +78,13 @@ media_begin(struct delivery *d)
     metric_set(&worker_metrics[M_MEDIA_BYTES], media_cache_bytes(w->contents));
 }
 
-bool
-media_try_again(const struct delivery *d, const struct outcome *o)
+void
+media_amend(const struct delivery *d, struct outcome *o)
 {
     const struct parts *p = d->parts;
-    return p && p->has_media && p->way == WAY_UPLOAD && media_plan_id_refused(o) &&
-           upload_refused(d->part->w->uploads, d->sender->name, d->message.device_ref,
-                          p->ref.sha256, p->id);
+    if (p && p->has_media && p->way == WAY_UPLOAD && media_plan_id_refused(o) &&
+        upload_refused(d->part->w->uploads, d->sender->name, d->message.device_ref, p->ref.sha256,
+                       p->id)) {
+        media_plan_retry(o);
+    }
 }

@@ -37,14 +37,31 @@ media_plan_id_refused(const struct outcome *o)
     static const char *const codes[] = {"131052", "131053", "100"};
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         if (strcmp(o->code, codes[i]) == 0) {
-            return o->class == OUTCOME_REJECTED || o->class == OUTCOME_RETRY;
+            return (o->class == OUTCOME_REJECTED || o->class == OUTCOME_RETRY) &&
+                   (o->scope == SCOPE_MESSAGE || o->scope == SCOPE_TEMPLATE);
         }
     }
     return false;
 }
 
-const char *
-media_plan_upload_kind(const char *verdict_kind)
+void
+media_plan_retry(struct outcome *o)
 {
-    return strcmp(verdict_kind, "failed") == 0 ? "failed" : "deferred";
+    o->class = OUTCOME_RETRY;
+    o->scope = SCOPE_MESSAGE;
+    o->retry_after_ms = 0;
+    o->stop = false;
+    o->stop_after = 0;
+}
+
+void
+media_plan_upload_failed(struct outcome *o)
+{
+    bool held = o->scope == SCOPE_PAIR || o->scope == SCOPE_DEVICE || o->scope == SCOPE_ACCOUNT ||
+                o->scope == SCOPE_ENDPOINT;
+    bool charged = o->class == OUTCOME_RETRY && !held;
+    o->provider_id[0] = '\0';
+    if (charged || o->class == OUTCOME_UNKNOWN || o->class == OUTCOME_SENT) {
+        o->class = OUTCOME_NOT_SENT;
+    }
 }

@@ -20,7 +20,11 @@ enum media_way media_plan_way(const struct media_ref *m, unsigned can, char why[
 /* Whether the provider refused the medium's id: it is unknown there, or has ended. */
 bool media_plan_id_refused(const struct outcome *o);
 
-/* The finish of a delivery whose upload failed: no attempt was made, so none is charged. */
-const char *media_plan_upload_kind(const char *verdict_kind);
+/* Makes of that outcome one of a message that is to be tried again, and of nothing else. */
+void media_plan_retry(struct outcome *o);
+
+/* Makes an upload's outcome the outcome of a message that needs it: no attempt was made, so none is
+ * charged. */
+void media_plan_upload_failed(struct outcome *o);
 
 #endif

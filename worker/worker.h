@@ -128,6 +128,8 @@ void deliver_add(struct delivery *d);
 /* An event of a delivery that no call has in hand. */
 void deliver_step(struct delivery *d, enum delivery_event event);
 void deliver_count(const char *kind);
+/* A claimed delivery ends by an outcome that came before the permit. */
+void deliver_unsent(struct delivery *d, const struct outcome *o);
 /* Sends what has gathered: permits, finishes, releases. */
 void deliver_flush(struct part *part);
 void deliver_renew(struct worker *w);
@@ -149,9 +151,9 @@ void prepare_give_back(struct delivery *d, int64_t hold_ms, const char *why);
 /* Brings the message's medium to hand, if it has one: prepare_ready() follows, at once or later,
  * or the delivery's end. */
 void media_begin(struct delivery *d);
-/* Whether the outcome refuses nothing but the id of an uploaded medium, which has now been
- * forgotten: the message is to be tried again. */
-bool media_try_again(const struct delivery *d, const struct outcome *o);
+/* An outcome that refuses nothing but the id of an uploaded medium becomes a retry; the id is
+ * forgotten. */
+void media_amend(const struct delivery *d, struct outcome *o);
 
 /* --- reassert.c ------------------------------------------------------------------------------ */
 /* Starts telling partition p's present incarnation; part->told when done. */

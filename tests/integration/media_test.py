@@ -494,12 +494,136 @@ def a_sender_that_cannot_says_so():
             true(rows[name][:2] == ("failed", "unsupported") and says in rows[name][2], f"{name}: {rows[name]}")
 
 
+def knows(path, word):
+    """Whether a sender of this build knows of media."""
+    with open(os.path.join(ROOT, path)) as f:
+        found = word in f.read()
+    if not found:
+        print(f"    {path} knows no {word} yet")
+    return found
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """The Cloud API, as far as a medium needs it: ids by device, and what is refused."""
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        server, device, what = self.server, *self.path.split("/")[2:4]
+        with server.lock:
+            status, answer = server.upload(device, body) if what == "media" else server.message(device, json.loads(body))
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class Cloud(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Provider)
+        self.lock, self.uploads, self.messages, self.failures = threading.Lock(), [], [], []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def sender(self):
+        return {"type": "cloudapi", "url": f"http://127.0.0.1:{self.server_address[1]}", "token": "secret", "allow_private": "yes"}
+
+    def upload(self, device, body):
+        if self.failures:
+            return self.failures.pop(0)
+        self.uploads.append((device, body))
+        return 200, {"id": f"id-{device}-{len(self.uploads)}"}
+
+    def message(self, device, body):
+        known = {f"id-{d}-{n + 1}" for n, (d, _) in enumerate(self.uploads) if d == device}
+        media = body.get("image") or next((p["image"] for c in body["template"]["components"] for p in c["parameters"] if "image" in p), {})
+        if media.get("id") not in known:
+            return 400, {"error": {"code": 131053, "message": "Media upload error"}}
+        self.messages.append((device, body))
+        return 200, {"messages": [{"id": f"wamid.{len(self.messages)}"}]}
+
+
+@test
+def an_upload_is_made_once_for_a_device_and_its_id_is_named():
+    if not knows("worker/sender_cloudapi.c", ".upload"):
+        return
+    cloud = Cloud()
+    with world(stub=False, senders={"cloud": cloud.sender()}) as fleet:
+        devices = fleet.devices(3, sender="cloud")
+        fleet.sql.exec("UPDATE devices SET sender_ref = 1000 + id")
+        fleet.leads(15)
+        photo = file(fleet, "p.jpg", JPEG)
+        make = ["--image", photo, "--devices", "all", "--start", "now"]
+        fleet.ctl("campaign", "create", "plain", "--content", "For {{name}}", *make)
+        fleet.ctl("campaign", "create", "approved", "--template", "promo", "--template-language", "ms", "--template-param", "{{name}}",
+                  "--template-button", "0:url:?p={{phone}}", *make)
+        fleet.start(worker=2)
+        fleet.drain()
+        equal({"sent": 90}, fleet.statuses(), "rows")
+        equal(90, len(cloud.messages), "messages")
+        true(3 <= len(cloud.uploads) <= 6, f"{len(cloud.uploads)} uploads for 3 devices and 2 workers")
+        true(all(JPEG in body and b"image/jpeg" in body for _, body in cloud.uploads), "contents")
+        for device in devices:
+            true(fleet.redis.call("PTTL", f"pl:upload:cloud:{1000 + device}:{sha(JPEG)}") > 86400000, "the id is kept")
+        (plain,) = [b for _, b in cloud.messages if b["type"] == "image"][:1]
+        true(plain["image"]["caption"].startswith("For Lead "), str(plain))
+        (t,) = [b["template"] for _, b in cloud.messages if b["type"] == "template"][:1]
+        kinds = {c["type"]: c["parameters"][0] for c in t["components"]}
+        true(kinds["body"]["text"].startswith("Lead ") and kinds["button"]["text"].startswith("?p=6") and "id" in kinds["header"]["image"], str(t))
+
+
+@test
+def an_id_that_has_ended_is_dropped_and_a_failed_upload_is_no_attempt():
+    if not knows("worker/sender_cloudapi.c", ".upload"):
+        return
+    cloud = Cloud()
+    with world(stub=False, senders={"cloud": cloud.sender()}) as fleet:
+        (device,) = fleet.devices(1, sender="cloud")
+        fleet.sql.exec("UPDATE devices SET sender_ref = '77'")
+        fleet.leads(5)
+        fleet.redis.call("SET", f"pl:upload:cloud:77:{sha(JPEG)}", "id-of-last-month")
+        cloud.failures = [(500, {"error": {"code": 131000, "message": "Something went wrong"}}), (503, {"error": "out"})]
+        fleet.ctl("campaign", "create", "c", "--image", file(fleet, "p.jpg", JPEG), "--devices", "all", "--start", "now")
+        fleet.start()
+        fleet.drain()
+        equal({"sent": 5}, fleet.statuses(), "rows")
+        equal(("running", "none"), tuple(fleet.sql.rows("SELECT IF(status = 'paused', 'paused', 'running'), steered FROM campaigns")[0]), "campaign")
+        equal([1], [n for n in range(2) if len(cloud.uploads) == n], "uploads that were taken")
+        refusals = fleet.sql.rows("SELECT event, code FROM message_events WHERE event NOT IN ('sent') ORDER BY id")
+        equal(1, sum(1 for event, code in refusals if code == "131053"), f"messages refused for the old id: {refusals}")
+        true(all(event == "deferred" for event, code in refusals if code != "131053"), f"what failed uploads were: {refusals}")
+        equal(6, int(fleet.sql.one("SELECT SUM(attempt) FROM broadcast_messages")), "attempts")
+
+
+@test
+def a_gateway_gets_the_content_with_the_message():
+    if not knows("worker/sender_waha.c" if os.path.exists(os.path.join(ROOT, "worker/sender_waha.c")) else "worker/sender_gowa.c", "CAN_MEDIA_BYTES"):
+        return
+    cloud = Cloud()
+    bodies = []
+    cloud.message = cloud.upload = lambda device, body: (bodies.append(body), (201, {"id": f"true_1@c.us_{len(bodies)}"}))[1]
+    sender = {"type": "waha", "url": f"http://127.0.0.1:{cloud.server_address[1]}/x/y", "api_key": "k", "allow_private": "yes"}
+    with world(stub=False, senders={"waha": sender}) as fleet:
+        fleet.devices(2, sender="waha")
+        fleet.leads(5)
+        fleet.ctl("campaign", "create", "c", "--image", file(fleet, "p.jpg", JPEG), "--content", "Look", "--devices", "all", "--start", "now")
+        fleet.start()
+        fleet.drain()
+        equal({"sent": 10}, fleet.statuses(), "rows")
+        equal(10, len(bodies), "requests")
+        true(all(base64.b64encode(JPEG).decode() in json.dumps(b) and b["caption"] == "Look" for b in bodies), "contents")
+
+
 @test
 def a_webhook_gets_the_link():
-    with open(os.path.join(ROOT, "worker", "webhook_template.c")) as f:
-        if "media_url" not in f.read():
-            print("    the webhook sender has no {media_url} yet")
-            return
+    if not knows("worker/webhook_template.c", "media_url"):
+        return
     stub = {"body": '{"to":"{recipient}","text":"{text} {media_type} {media_url}"}'}
     with world(senders={"stub": stub}) as fleet:
         (device,) = fleet.devices(1)

@@ -2,6 +2,7 @@
 #include "shared/media.h"
 #include "tests/harness/t.h"
 #include "worker/media_plan.h"
+#include "worker/pace.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -420,13 +421,33 @@ TEST(an_id_is_suspected_only_by_what_was_refused_for_it)
         struct outcome o = {.class = cases[i].class};
         (void)snprintf(o.code, sizeof o.code, "%s", cases[i].code);
         CHECK_INT(cases[i].refused, media_plan_id_refused(&o));
+        o.scope = SCOPE_DEVICE;
+        CHECK(!media_plan_id_refused(&o));
     }
 }
 
-TEST(a_failed_upload_charges_no_attempt)
+TEST(a_failed_upload_charges_no_attempt_and_holds_what_it_is_about)
 {
-    CHECK_STR("failed", media_plan_upload_kind("failed"));
-    CHECK_STR("deferred", media_plan_upload_kind("deferred"));
-    CHECK_STR("deferred", media_plan_upload_kind("retry"));
-    CHECK_STR("deferred", media_plan_upload_kind("unknown"));
+    for (int class = OUTCOME_SENT; class <= OUTCOME_NOT_SENT; class ++) {
+        for (int scope = SCOPE_MESSAGE; scope <= SCOPE_ENDPOINT; scope++) {
+            struct outcome o = {.class = (enum outcome_class) class,
+                                .scope = (enum outcome_scope)scope,
+                                .retry_after_ms = 7,
+                                .provider_id = "id"};
+            media_plan_upload_failed(&o);
+            const char *kind = pace_verdict(&o).kind;
+            CHECK(strcmp(kind, "deferred") == 0 ||
+                  (class == OUTCOME_REJECTED && strcmp(kind, "failed") == 0));
+            CHECK(scope == (int)o.scope && o.retry_after_ms == 7 && !*o.provider_id);
+        }
+    }
+}
+
+TEST(a_refused_id_makes_the_message_come_again_and_stops_nothing)
+{
+    struct outcome o = {
+        .class = OUTCOME_REJECTED, .scope = SCOPE_TEMPLATE, .stop = true, .stop_after = 3};
+    media_plan_retry(&o);
+    CHECK_STR("retry", pace_verdict(&o).kind);
+    CHECK(!o.stop && !o.stop_after && o.scope == SCOPE_MESSAGE);
 }
