@@ -393,6 +393,7 @@ def a_content_goes_through_redis_beside_the_jobs():
         equal({"sent": 60}, fleet.statuses(), "rows")
         equal(len(PDF), metric(fleet, worker, "paceline_media_bytes"), "bytes in the worker's memory, once")
         fleet.check(order=False)
+        fleet.stop()
 
 
 @test
@@ -415,6 +416,7 @@ def what_redis_loses_is_put_back_and_what_it_keeps_is_kept_on():
         equal({"sent": 41}, fleet.statuses(), "rows")
         true(metric(fleet, worker, "paceline_media_missing_total") < 10, "it is not asked for hotly")
         fleet.check(order=False)
+        fleet.stop()
 
 
 @test
@@ -576,6 +578,7 @@ def an_upload_is_made_once_for_a_device_and_its_id_is_named():
         (t,) = [b["template"] for _, b in cloud.messages if b["type"] == "template"][:1]
         kinds = {c["type"]: c["parameters"][0] for c in t["components"]}
         true(kinds["body"]["text"].startswith("Lead ") and kinds["button"]["text"].startswith("?p=6") and "id" in kinds["header"]["image"], str(t))
+        fleet.stop()
 
 
 @test
