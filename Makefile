@@ -16,12 +16,12 @@ override CPPFLAGS += -D_GNU_SOURCE -DPACELINE_VERSION='"$(VERSION)"' -I. $(if $(
 override LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 MYSQL_CFLAGS := $(shell mysql_config --include 2>/dev/null | sed 's/-I/-isystem /g')
 
-# What each program links is also the proof of its layers: the worker has no MySQL, the others no curl.
+# What each program links is also the proof of its layers: the worker has no MySQL, producer and reaper no curl.
 common_libs   := -lhiredis -lev -lmicrohttpd -lsystemd -lxxhash -lm -lpthread
 producer_libs := $(common_libs) -lmsgpackc -lmariadb -ljansson
 worker_libs   := $(common_libs) -lmsgpackc -lcurl -ljansson
 reaper_libs   := $(common_libs) -lmariadb
-ctl_libs      := $(common_libs) -lmsgpackc -lmariadb -ljansson -lcrypto
+ctl_libs      := $(common_libs) -lmsgpackc -lmariadb -ljansson -lcurl -lcrypto
 PROGRAMS      := producer worker reaper ctl
 bin_producer  := $B/bin/paceline-producer
 bin_worker    := $B/bin/paceline-worker

@@ -74,7 +74,7 @@ struct adopt {
     uint64_t made_up; /* ids of a dry run */
     uint64_t *slots;  /* of a dry run: job ids that came before, and the flow of each */
     size_t n_slots, slots_cap;
-    int64_t shortened, mended, moved_times, bad_times, media;
+    int64_t shortened, mended, moved_times, bad_times, media, links;
     struct progress progress;
     int64_t done;
 };
@@ -119,6 +119,9 @@ struct adopt_text {
 };
 struct adopt_text adopt_text_of(struct adopt *ad, const struct rows *r, unsigned column,
                                 size_t chars, size_t bytes);
+/* Appends our JSON of their picture or file when it is a link that can be passed on.  False: there
+ * is one, and it is none.  Both are counted. */
+bool adopt_media(struct adopt *ad, const char *theirs, struct buf *ret);
 /* A time of the row; 0 when it has none.  Bad ones are counted. */
 int64_t adopt_time_of(struct adopt *ad, enum adopt_table t, const struct rows *r, unsigned column);
 

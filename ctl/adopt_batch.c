@@ -173,7 +173,8 @@ write_lines(struct batch *b, struct err *e)
 static void
 keep_counters(struct adopt *ad, int64_t *kept, bool back)
 {
-    int64_t *now[] = {&ad->shortened, &ad->mended, &ad->moved_times, &ad->bad_times, &ad->media};
+    int64_t *now[] = {&ad->shortened, &ad->mended, &ad->moved_times,
+                      &ad->bad_times, &ad->media,  &ad->links};
     for (size_t i = 0; i < sizeof now / sizeof *now; i++) {
         *(back ? now[i] : &kept[i]) = back ? kept[i] : *now[i];
     }

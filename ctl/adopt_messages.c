@@ -86,10 +86,11 @@ find_source(struct adopt *ad, const struct rows *r, uint64_t user, struct messag
 }
 
 static const char *
-text_obstacle(const struct message *m, const struct rows *r)
+text_obstacle(const struct message *m)
 {
-    bool own = m->content.len || !m->campaign; /* otherwise it is the campaign's */
-    return *rows_str(r, MESSAGE_MEDIA)                                ? "no_media"
+    bool own =
+        m->content.len || !(m->campaign || m->media.len); /* otherwise it is the campaign's */
+    return m->no_media                                                ? "no_media"
            : m->content.bad                                           ? "bad_text"
            : m->content.cut                                           ? "too_long"
            : own && !m->content.len                                   ? "empty"
@@ -123,8 +124,8 @@ read_message(struct adopt *ad, const struct rows *r, struct message *m, struct e
     m->content = adopt_text_of(ad, r, MESSAGE_CONTENT, ADOPT_CONTENT_MAX, ADOPT_CONTENT_MAX);
     m->error = adopt_text_of(ad, r, MESSAGE_ERROR, ERROR_CHARS, BYTES);
     read_times(ad, r, m);
-    ad->media += *rows_str(r, MESSAGE_MEDIA) != '\0';
-    facts.obstacle = obstacle ? obstacle : text_obstacle(m, r);
+    m->no_media = !adopt_media(ad, rows_str(r, MESSAGE_MEDIA), &m->media);
+    facts.obstacle = obstacle ? obstacle : text_obstacle(m);
     facts.scheduled_ms = m->at;
     struct adopt_verdict v = adopt_decide(&ad->rules, &facts);
     const char *text = m->content.bad ? "bad_text" : m->content.cut ? "too_long" : "";
@@ -164,6 +165,8 @@ message_sql(const struct adopt *ad, const struct message *m, struct sql *q)
     } else {
         sql_text(q, "NULL");
     }
+    sql_text(q, ", ");
+    sql_str(q, m->media.data);
     sql_addf(q, ", %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(3))", adopt_time_text(m->at, at),
              line->new_status, m->sent || is_sent ? sent : NULL,
              *line->reason ? line->reason : NULL, m->error.len ? m->error.s : NULL,
@@ -212,7 +215,8 @@ insert_messages(struct adopt *ad, const struct messages *b, struct err *e)
         sql_text(&q, q.text.len ? ", "
                                 : "INSERT INTO broadcast_messages (job_id, user_id, device_id, "
                                   "kind, campaign_id, sequence_id, sequence_stepid, lead_id, "
-                                  "recipient_phone, recipient_name, content, scheduled_at, status, "
+                                  "recipient_phone, recipient_name, content, media, scheduled_at, "
+                                  "status, "
                                   "sent_at, error_class, error_message, created_at, updated_at) "
                                   "VALUES ");
         message_sql(ad, &b->items[i], &q);
@@ -269,6 +273,7 @@ adopt_messages(struct adopt *ad, struct rows *r, struct err *e)
     for (size_t i = 0; i < b.n; i++) {
         free(b.items[i].name.s);
         free(b.items[i].content.s);
+        buf_done(&b.items[i].media);
         free(b.items[i].error.s);
     }
     free(b.items);

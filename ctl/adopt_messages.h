@@ -21,6 +21,8 @@ struct message {
     const char *kind;
     uint64_t campaign, sequence, step;
     struct adopt_text name, content, error;
+    struct buf media; /* JSON, or nothing */
+    bool no_media;    /* there is one that cannot be taken over */
     int64_t at, sent, created;
     bool loser;
 };

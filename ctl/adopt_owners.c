@@ -293,8 +293,8 @@ campaign_sql(struct adopt *ad, const struct rows *r, struct adopt_line *line, st
     int64_t ms = campaign_time(ad, r);
     const char *said = text_reason(&content);
     line->reason = *said ? said : line->reason;
-    if (*rows_str(r, CAMPAIGN_MEDIA)) {
-        ad->media++;
+    struct buf media = {0};
+    if (!adopt_media(ad, rows_str(r, CAMPAIGN_MEDIA), &media)) {
         line->reason = "no_media";
     }
     sql_addf(q,
@@ -304,7 +304,10 @@ campaign_sql(struct adopt *ad, const struct rows *r, struct adopt_line *line, st
              line->new_status, niche.s, target.s, adopt_time_text(ms ? ms : ad->rules.now_ms, at),
              strcmp(line->new_status, "paused") != 0);
     sql_bytes(q, content.s, content.len);
+    sql_text(q, ", media = ");
+    sql_str(q, media.data);
     add_gap(q, r, CAMPAIGN_MIN);
+    buf_done(&media);
     free(niche.s);
     free(target.s);
     free(content.s);
@@ -436,8 +439,8 @@ one_step(struct adopt *ad, const struct rows *r, struct adopt_line *line, struct
     struct adopt_text content =
         adopt_text_of(ad, r, STEP_CONTENT, ADOPT_CONTENT_MAX, ADOPT_CONTENT_MAX);
     line->reason = text_reason(&content);
-    if (*rows_str(r, STEP_MEDIA)) {
-        ad->media++;
+    struct buf media = {0};
+    if (!adopt_media(ad, rows_str(r, STEP_MEDIA), &media)) {
         line->reason = "no_media";
     }
     sql_addf(&q,
@@ -445,6 +448,9 @@ one_step(struct adopt *ad, const struct rows *r, struct adopt_line *line, struct
              ", delay_s = %" PRId64 ", content = ",
              line->parent, rows_int(r, STEP_MEDIA + 1) + 1, step_delay_s(r));
     sql_bytes(&q, content.s, content.len);
+    sql_text(&q, ", media = ");
+    sql_str(&q, media.data);
+    buf_done(&media);
     bool ok = insert(ad, &q, &line->new_id, e);
     line->new_status = "adopted";
     sql_done(&q);

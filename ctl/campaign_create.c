@@ -17,9 +17,13 @@ enum { CONTENT_MAX = 65535, NAME_BYTES = 190, WORD_BYTES = 64, DUPLICATE = 1062 
 
 const struct flag campaign_create_flags[] = {
     {"content", FLAG_TEXT, FLAG(content), NULL, NULL,
-     "The message: {{name|default}}, {name}, spintax {Hi|Hello}. This or --content-file.", false},
+     "The message: {{name|default}}, {name}, spintax {Hi|Hello}. This or --content-file; neither "
+     "is "
+     "needed beside a medium or a template.",
+     false},
     {"content-file", FLAG_TEXT, FLAG(content_file), "FILE", NULL,
      "The message from a file, without its last line end.", false},
+    DEFINE_MESSAGE_FLAGS(struct campaign_create_flags),
     {"devices", FLAG_TEXT, FLAG(devices), "A,B,C|all", NULL,
      "Whose leads get it: names or ids, or all of the user's.", true},
     {"niche", FLAG_TEXT, FLAG(niche), NULL, NULL, "Only leads of this niche.", false},
@@ -47,6 +51,7 @@ struct create {
     const struct campaign_create_flags *flags;
     const char *name;
     struct buf content;
+    struct define_message parts;
     struct buf devices; /* "1, 2, 3"; empty: all */
     uint64_t id, n_devices;
 };
@@ -79,7 +84,8 @@ static bool
 read_content(struct create *k, struct err *e)
 {
     const struct campaign_create_flags *f = k->flags;
-    if (!f->content == !f->content_file) {
+    bool parts = define_message_has(&f->parts);
+    if (!f->content == !f->content_file && (f->content || !parts)) {
         return err_set(e, ERR_INPUT, "give the message with either --content or --content-file");
     }
     if (f->content_file && !read_file(f->content_file, &k->content, e)) {
@@ -87,6 +93,10 @@ read_content(struct create *k, struct err *e)
     }
     buf_adds(&k->content, f->content ? f->content : "");
     const char *where = f->content_file ? f->content_file : "--content";
+    if (!k->content.len && parts) {
+        buf_adds(&k->content, "");
+        return true;
+    }
     if (!k->content.len) {
         return err_set(e, ERR_INPUT, "%.200s: the message is empty", where);
     }
@@ -167,6 +177,7 @@ campaign_sql(const struct create *k, struct sql *q)
         k->c->user_id, k->name, f->niche ? f->niche : "", f->target_status ? f->target_status : "",
         f->on_unknown, f->max_attempts);
     sql_bytes(q, k->content.data, k->content.len);
+    define_message_sql(&k->parts, q);
     put_value(q, ", min_gap_ms = ", f->gap.a);
     put_value(q, ", max_gap_ms = ", f->gap.b);
     put_value(q, ", batch_size = ", f->batch.a);
@@ -187,7 +198,8 @@ insert_body(struct store *s, void *arg, struct err *e)
     struct create *k = arg;
     struct sql q = {0};
     campaign_sql(k, &q);
-    bool ok = store_exec(s, &q, NULL, &k->id, e);
+    bool ok =
+        define_message_hold(s, k->c->user_id, &k->parts, e) && store_exec(s, &q, NULL, &k->id, e);
     sql_clear(&q);
     if (ok) {
         sql_addf(&q,
@@ -214,7 +226,8 @@ create(struct create *k)
     struct err e = {0};
     struct ctl *c = k->c;
     if (!check_words(k, &e) || !read_content(k, &e) || !ctl_user(c, false, &e) ||
-        !read_devices(k, &e)) {
+        !read_devices(k, &e) ||
+        !define_message_flags(c, &k->flags->parts, k->content.len > 0, &k->parts, &e)) {
         return ctl_fail(&e);
     }
     if (!store_transact(c->store, insert_body, k, &e)) {
@@ -241,6 +254,7 @@ campaign_create(struct ctl *c, const struct args *a)
     struct create k = {.c = c, .flags = a->flags, .name = a->operands[0]};
     int code = create(&k);
     buf_done(&k.content);
+    define_message_done(&k.parts);
     buf_done(&k.devices);
     return code;
 }

@@ -204,7 +204,8 @@ report_notes(const struct adopt *ad, struct doc *d)
         {"texts that were too long, shortened", ad->shortened},
         {"times that are none, left empty", ad->bad_times},
         {"times that a clock change left out, moved forward", ad->moved_times},
-        {"rows with a picture or file, which is not taken over", ad->media},
+        {"rows with a picture or file, passed on as a link", ad->links},
+        {"rows with a picture or file that is no link, which is not taken over", ad->media},
     };
     struct doc *list = NULL;
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {

@@ -131,14 +131,16 @@ static bool
 describe(struct ctl *c, uint64_t id, struct doc *d, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(
-            c->store, &r, e,
-            "SELECT c.content, " CAMPAIGN_COLUMNS " FROM campaigns c WHERE c.id = %" PRIu64, id)) {
+    if (!store_queryf(c->store, &r, e,
+                      "SELECT c.content, c.media, c.template, " CAMPAIGN_COLUMNS
+                      " FROM campaigns c WHERE c.id = %" PRIu64,
+                      id)) {
         return false;
     }
     if (rows_next(&r)) {
-        output_row(&r, 1, columns, d);
+        output_row(&r, 3, columns, d);
         doc_put_str(d, "content", rows_str(&r, 0));
+        define_message_put(r.field[1], r.field[2], d);
     }
     rows_done(&r);
     return put_rows(c,
@@ -159,6 +161,8 @@ show(struct ctl *c, const struct args *a)
     static const struct section sections[] = {
         {"", NULL, columns},
         {"content", "Content:", NULL},
+        {"media", "Medium:", NULL},
+        {"template", "Template:", NULL},
         {"messages", "Messages now:", row_columns},
         {"receipts", "Of these the provider told:", receipt_columns},
         {"devices", "Devices:", device_columns},
@@ -171,6 +175,9 @@ show(struct ctl *c, const struct args *a)
         !describe(c, campaign.id, d, &e)) {
         doc_free(d);
         return ctl_fail(&e);
+    }
+    if (!c->json) {
+        define_message_text(d);
     }
     output_report(&c->out, sections, d);
     return CTL_OK;

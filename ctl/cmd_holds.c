@@ -249,7 +249,6 @@ show(struct ctl *c, const struct args *a)
 }
 
 const struct command holds_commands[] = {
-    {"holds", NULL, "", 0, 0, NULL, 0, show,
-     "What waits now, why and until when, at each scope."},
+    {"holds", NULL, "", 0, 0, NULL, 0, show, "What waits now, why and until when, at each scope."},
     {NULL, NULL, NULL, 0, 0, NULL, 0, NULL, NULL},
 };

@@ -103,7 +103,14 @@ put_text(struct doc *d)
         }
     }
     doc_put_str(d, "schedule", text.data);
-    doc_put_copy(d, "content", doc_get(doc_get(d, "definition"), "content"));
+    static const char *const copied[] = {"content", "media", "template"};
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) {
+        const struct doc *v = doc_get(doc_get(d, "definition"), copied[i]);
+        if (v) {
+            doc_put_copy(d, copied[i], v);
+        }
+    }
+    define_message_text(d);
     buf_done(&text);
 }
 
@@ -113,6 +120,8 @@ show(struct ctl *c, const struct args *a)
     static const struct section sections[] = {{"", NULL, columns},
                                               {"schedule", "Schedule:", NULL},
                                               {"content", "Content:", NULL},
+                                              {"media", "Medium:", NULL},
+                                              {"template", "Template:", NULL},
                                               {"messages", "Messages now:", message_columns},
                                               {NULL, NULL, NULL}};
     const struct show_flags *f = a->flags;

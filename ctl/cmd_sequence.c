@@ -63,8 +63,9 @@ static const struct flag show_flags[] = {
 };
 
 static const struct column step_columns[] = {
-    {"sequence", "SEQUENCE", SHOW_TEXT}, {"step", "STEP", SHOW_INT}, {"at_ms", "AFTER", SHOW_MS},
-    {"content", "CONTENT", SHOW_TEXT},   {NULL, NULL, SHOW_TEXT},
+    {"sequence", "SEQUENCE", SHOW_TEXT}, {"step", "STEP", SHOW_INT},
+    {"at_ms", "AFTER", SHOW_MS},         {"content", "CONTENT", SHOW_TEXT},
+    {"beside", "BESIDE IT", SHOW_TEXT},  {NULL, NULL, SHOW_TEXT},
 };
 static const struct column message_columns[] = {
     {"status", "ROWS", SHOW_TEXT}, {"rows", "COUNT", SHOW_INT}, {NULL, NULL, SHOW_TEXT}};
@@ -84,7 +85,8 @@ put_times(struct ctl *c, uint64_t id, int64_t *at_ms, struct doc *steps, struct 
     int64_t start = *at_ms, after = 0;
     if (!store_queryf(c->store, &r, e,
                       "SELECT s.name, t.position, 1000 * t.delay_s, t.delay_from = 'enrolment', "
-                      "t.content, 1000 * s.next_after_s, 1000 * s.start_after_s FROM sequences s "
+                      "t.content, 1000 * s.next_after_s, 1000 * s.start_after_s, t.media, "
+                      "t.template FROM sequences s "
                       "JOIN sequence_steps t ON t.sequence_id = s.id WHERE s.id = %" PRIu64
                       " AND s.user_id = %" PRIu64 " ORDER BY t.position",
                       id, c->user_id)) {
@@ -100,6 +102,12 @@ put_times(struct ctl *c, uint64_t id, int64_t *at_ms, struct doc *steps, struct 
         doc_put_int(step, "step", rows_int(&r, 1));
         doc_put_int(step, "at_ms", *at_ms);
         doc_put_strn(step, "content", r.field[4], r.length[4]);
+        struct buf beside = {0};
+        define_message_brief(r.field[7], r.field[8], &beside);
+        if (beside.len) {
+            doc_put_str(step, "beside", beside.data);
+        }
+        buf_done(&beside);
     }
     rows_done(&r);
     *at_ms += after;

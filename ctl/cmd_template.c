@@ -40,15 +40,11 @@ static const struct flag render_flags[] = {
 /* --- check ---------------------------------------------------------------------------- */
 
 static const struct column text_columns[] = {
-    {"template", "TEMPLATE", SHOW_TEXT},
-    {"bytes", "BYTES", SHOW_INT},
-    {"choices", "CHOICES", SHOW_INT},
-    {"variants", "VARIANTS", SHOW_ID},
-    {"shortest", "SHORTEST", SHOW_INT},
-    {"longest", "LONGEST", SHOW_INT},
-    {"limit", "LIMIT", SHOW_INT},
-    {"fits", "FITS", SHOW_YES},
-    {NULL, NULL, SHOW_TEXT},
+    {"template", "TEMPLATE", SHOW_TEXT}, {"bytes", "BYTES", SHOW_INT},
+    {"choices", "CHOICES", SHOW_INT},    {"variants", "VARIANTS", SHOW_ID},
+    {"shortest", "SHORTEST", SHOW_INT},  {"longest", "LONGEST", SHOW_INT},
+    {"limit", "LIMIT", SHOW_INT},        {"fits", "FITS", SHOW_YES},
+    {"beside", "BESIDE IT", SHOW_TEXT},  {NULL, NULL, SHOW_TEXT},
 };
 static const struct column variable_columns[] = {
     {"template", "TEMPLATE", SHOW_TEXT},  {"variable", "VARIABLE", SHOW_TEXT},
@@ -89,7 +85,7 @@ if_missing(const struct render_variable *v)
 struct check {
     struct doc *templates, *variables;
     struct render_width widths[COMPOSE_WIDTHS];
-    int64_t limit;
+    int64_t limit, exceeded;
     bool fits;
 };
 
@@ -99,7 +95,8 @@ check_one(struct check *x, const struct template_text *t, struct err *e)
     struct render_facts f;
     bool ok = render_facts(t->content.data, t->content.len, x->widths, COMPOSE_WIDTHS, &f, e) ||
               err_wrap(e, "%.100s", t->label);
-    bool fits = !x->limit || f.longest <= (size_t)x->limit;
+    int64_t limit = template_text_limit(t, x->limit);
+    bool fits = !limit || f.longest <= (size_t)limit;
     if (ok) {
         struct doc *d = doc_append(x->templates);
         doc_put_str(d, "template", t->label);
@@ -108,9 +105,13 @@ check_one(struct check *x, const struct template_text *t, struct err *e)
         doc_put_id(d, "variants", f.variants);
         doc_put_int(d, "shortest", (int64_t)f.shortest);
         doc_put_int(d, "longest", (int64_t)f.longest);
-        doc_put_int(d, "limit", x->limit);
+        doc_put_int(d, "limit", limit);
         doc_put_bool(d, "fits", fits);
+        if (t->beside) {
+            doc_put_str(d, "beside", t->beside);
+        }
         x->fits = x->fits && fits;
+        x->exceeded = fits ? x->exceeded : limit;
     }
     for (size_t i = 0; ok && i < f.n_variables; i++) {
         const struct render_variable *v = &f.variables[i];
@@ -147,7 +148,7 @@ check_all(struct ctl *c, const struct template_flags *f, const struct template_t
     return x.fits ? CTL_OK
                   : ctl_refuse("a text can become longer than %" PRId64
                                " characters: such messages fail before they are sent; shorten it",
-                               f->limit);
+                               x.exceeded);
 }
 
 static int
@@ -167,17 +168,12 @@ template_check(struct ctl *c, const struct args *a)
 /* --- render --------------------------------------------------------------------------- */
 
 static const struct column sample_columns[] = {
-    {"template", "TEMPLATE", SHOW_TEXT},
-    {"job", NULL, SHOW_TEXT},
-    {"phone", "PHONE", SHOW_TEXT},
-    {"name", "NAME", SHOW_TEXT},
-    {"device", "DEVICE", SHOW_TEXT},
-    {"language", "LANGUAGE", SHOW_TEXT},
-    {"zone", "ZONE", SHOW_TEXT},
-    {"characters", "CHARACTERS", SHOW_INT},
-    {"error", "ERROR", SHOW_TEXT},
-    {"text", "TEXT", SHOW_TEXT},
-    {NULL, NULL, SHOW_TEXT},
+    {"template", "TEMPLATE", SHOW_TEXT}, {"job", NULL, SHOW_TEXT},
+    {"phone", "PHONE", SHOW_TEXT},       {"name", "NAME", SHOW_TEXT},
+    {"device", "DEVICE", SHOW_TEXT},     {"language", "LANGUAGE", SHOW_TEXT},
+    {"zone", "ZONE", SHOW_TEXT},         {"characters", "CHARACTERS", SHOW_INT},
+    {"error", "ERROR", SHOW_TEXT},       {"beside", "BESIDE IT", SHOW_TEXT},
+    {"text", "TEXT", SHOW_TEXT},         {NULL, NULL, SHOW_TEXT},
 };
 
 static int

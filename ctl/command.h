@@ -31,7 +31,7 @@ extern const struct command migrate_commands[], device_commands[], leads_command
     campaign_commands[], status_commands[], message_commands[], unknown_commands[],
     audit_commands[], sequence_commands[], recurring_commands[], archive_commands[],
     adopt_commands[], inlet_commands[], holds_commands[], template_commands[], receipts_commands[],
-    optout_commands[], account_commands[], user_commands[];
+    optout_commands[], account_commands[], user_commands[], media_commands[];
 
 /* The overview of all commands, one line a group. */
 void command_about(const struct command *const *groups, struct buf *out);

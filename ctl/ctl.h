@@ -25,6 +25,9 @@ struct ctl {
     char *redis_url, *redis_password, *mysql_url, *mysql_password, *prefix, *user,
         *default_time_zone, *inlet_user, *inlet_password, *stop_words;
     int64_t partitions, log_level, log_format;
+    int64_t media_max, media_image_max, media_video_max, media_audio_max, media_document_max;
+    int64_t media_timeout;
+    bool media_allow_private;
     bool json, utc;
     /* state */
     const struct conf *conf; /* for sections */

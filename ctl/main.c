@@ -8,10 +8,13 @@
 #include <string.h>
 
 static const struct command *const groups[] = {
-    migrate_commands, user_commands,     account_commands,  device_commands,   leads_commands,
-    optout_commands,  template_commands, campaign_commands, sequence_commands, recurring_commands,
-    status_commands,  holds_commands,    message_commands,  unknown_commands,  audit_commands,
-    archive_commands, adopt_commands,    inlet_commands,    receipts_commands, NULL,
+    migrate_commands,   user_commands,     account_commands,
+    device_commands,    leads_commands,    optout_commands,
+    template_commands,  campaign_commands, sequence_commands,
+    recurring_commands, status_commands,   holds_commands,
+    message_commands,   unknown_commands,  audit_commands,
+    archive_commands,   adopt_commands,    inlet_commands,
+    receipts_commands,  media_commands,    NULL,
 };
 
 static int

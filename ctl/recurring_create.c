@@ -43,7 +43,8 @@ insert_rule(struct store *s, struct create *k, struct err *e)
              d->niche ? d->niche : "", d->target_status ? d->target_status : "", d->catch_up,
              d->catch_up_max, d->max_run_lateness / 1000, d->run_overlap, d->max_executions,
              d->delay, strcmp(d->randomise, "yes") == 0);
-    sql_bytes(&q, d->text.data, d->text.len);
+    sql_bytes(&q, d->text.data ? d->text.data : "", d->text.len);
+    define_message_sql(&d->message, &q);
     rule_sql(d, &q);
     define_pace_sql(&d->pace, &q);
     bool ok = store_exec(s, &q, NULL, &k->id, e);
@@ -55,7 +56,7 @@ static bool
 create_body(struct store *s, void *arg, struct err *e)
 {
     struct create *k = arg;
-    return insert_rule(s, k, e) &&
+    return define_message_hold(s, k->c->user_id, &k->d->message, e) && insert_rule(s, k, e) &&
            define_devices_insert(s, SOURCE_RECURRING, k->id, &k->d->on, e) &&
            recurring_contacts_insert(s, k->id, k->d, e);
 }

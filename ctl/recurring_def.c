@@ -14,9 +14,13 @@ const struct flag recurring_flags[] = {
     {"file", FLAG_TEXT, FLAG(file), "DEF.json", NULL,
      "The whole definition as JSON, - for the standard input; see docs/definitions.md.", false},
     {"content", FLAG_TEXT, FLAG(content), NULL, NULL,
-     "The message: {{name|default}}, {name}, spintax {Hi|Hello}. This or --content-file.", false},
+     "The message: {{name|default}}, {name}, spintax {Hi|Hello}. This or --content-file; neither "
+     "is "
+     "needed beside a medium or a template.",
+     false},
     {"content-file", FLAG_TEXT, FLAG(content_file), "FILE", NULL,
      "The message from a file, without its last line end.", false},
+    DEFINE_MESSAGE_FLAGS(struct recurring_def),
     {"devices", FLAG_TEXT, FLAG(devices), "A,B,C|all", NULL,
      "Whose leads get it: names or ids, or all of the user's, later ones too. This or --contacts.",
      false},
@@ -81,7 +85,8 @@ static const char *const simple_members[] = {
     "run_overlap", "max_executions", "delay",         "randomise",    "max_run_lateness",
     "gap",         "batch",          "max_lateness",  "max_attempts", "on_unknown",
     NULL};
-static const char *const other_members[] = {"name", "devices", "contacts", "schedule", NULL};
+static const char *const other_members[] = {"name",  "devices",  "contacts", "schedule",
+                                            "media", "template", NULL};
 static const char *const schedule_members[] = {"freq",     "cron",         "zone",       "start",
                                                "end_date", "month_policy", "gap_policy", NULL};
 static const char *const schedule_lists[] = {"every", "weekdays", "month_days", "at", NULL};
@@ -263,7 +268,7 @@ static bool
 read_text(struct recurring_def *d, struct err *e)
 {
     struct buf *text = &d->text;
-    if (!d->content == !d->content_file) {
+    if (!d->content == !d->content_file && (d->content || !define_message_has(&d->parts))) {
         return err_set(e, ERR_INPUT, "give the message with either --content or --content-file");
     }
     if (d->content_file) {
@@ -272,7 +277,7 @@ read_text(struct recurring_def *d, struct err *e)
         }
         text->len -= text->len && text->data[text->len - 1] == '\n';
     } else {
-        buf_adds(text, d->content);
+        buf_adds(text, d->content ? d->content : "");
     }
     return true;
 }
@@ -311,10 +316,10 @@ read_doc(struct recurring_def *d, struct err *e)
     if (!doc_get(d->doc, "devices") == !doc_get(d->doc, "contacts")) {
         return err_set(e, ERR_INPUT, "devices: say who gets it: either devices or contacts");
     }
-    if (!d->content) {
+    if (!d->content && !define_message_in(d->doc)) {
         return err_set(e, ERR_INPUT, "content: is missing");
     }
-    buf_adds(&d->text, d->content);
+    buf_adds(&d->text, d->content ? d->content : "");
     return read_schedule(d, e);
 }
 
@@ -341,7 +346,7 @@ check(struct recurring_def *d, struct err *e)
 {
     char place[DEFINE_PLACE];
     const char *where =
-        d->json || d->content ? define_place(d->json, "content", place) : d->content_file;
+        d->json || !d->content_file ? define_place(d->json, "content", place) : d->content_file;
     bool filter = (d->niche && *d->niche) || (d->target_status && *d->target_status);
     d->catch_up = d->catch_up ? d->catch_up : "one";
     d->catch_up_max = d->catch_up_max == FLAG_UNSET ? 10 : d->catch_up_max;
@@ -352,7 +357,8 @@ check(struct recurring_def *d, struct err *e)
     d->month_policy = d->month_policy ? d->month_policy : "clamp";
     d->gap_policy = d->gap_policy ? d->gap_policy : "shift";
     if (!define_name(d->json ? "name" : "NAME", d->name, "recurring message", e) ||
-        !define_content(where, d->text.data ? d->text.data : "", d->text.len, e) ||
+        !define_message_content(where, d->text.data ? d->text.data : "", d->text.len,
+                                define_message_has(&d->parts) || define_message_in(d->doc), e) ||
         !define_word(define_place(d->json, "niche", place), d->niche, e) ||
         !define_word(define_place(d->json, "target_status", place), d->target_status, e)) {
         return false;
@@ -375,6 +381,13 @@ read_audience(struct ctl *c, struct recurring_def *d, struct err *e)
                : define_devices(c, d->devices, doc_get(d->doc, "devices"), &d->on, e);
 }
 
+static bool
+read_parts(struct ctl *c, struct recurring_def *d, struct err *e)
+{
+    return d->json ? define_message_doc(c, d->doc, "", d->text.len > 0, &d->message, e)
+                   : define_message_flags(c, &d->parts, d->text.len > 0, &d->message, e);
+}
+
 bool
 recurring_def_read(struct ctl *c, const char *name, int64_t now_s, struct recurring_def *d,
                    struct err *e)
@@ -390,7 +403,7 @@ recurring_def_read(struct ctl *c, const char *name, int64_t now_s, struct recurr
         return false;
     }
     return ((d->json ? read_doc(d, e) : read_flags(d, e)) && check(d, e) &&
-            read_rule(c, now_s, d, e) && read_audience(c, d, e)) ||
+            read_rule(c, now_s, d, e) && read_audience(c, d, e) && read_parts(c, d, e)) ||
            (d->json && err_wrap(e, "%.100s", define_file_name(d->file)));
 }
 
@@ -404,6 +417,7 @@ recurring_def_done(struct recurring_def *d)
         buf_done(&d->lists[i]);
     }
     free(d->people);
+    define_message_done(&d->message);
     buf_done(&d->text);
     define_devices_done(&d->on);
     recur_free(d->rule);

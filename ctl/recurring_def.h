@@ -4,7 +4,7 @@
 #ifndef CTL_RECURRING_DEF_H
 #define CTL_RECURRING_DEF_H
 
-#include "ctl/define.h"
+#include "ctl/define_message.h"
 #include "shared/phone.h"
 #include "shared/recur.h"
 
@@ -26,10 +26,12 @@ struct recurring_def {
     const char *month_policy, *gap_policy, *catch_up, *run_overlap, *delay, *randomise;
     int64_t catch_up_max, max_run_lateness, max_executions;
     struct define_pace pace;
+    struct message_flags parts;
     /* by recurring_def_read() */
     bool json;
     const char *name;
     struct doc *doc;
+    struct define_message message;
     struct buf text, lists[RECURRING_LISTS];
     char every_text[24], start_now[RECURRING_START];
     int64_t every_n; /* days, weeks, months; seconds of an interval */

@@ -178,7 +178,8 @@ recurring_def_put(struct ctl *c, uint64_t id, struct doc *out, struct err *e)
                       ", name, content, IF(audience = 'contacts', 2, all_devices), niche, "
                       "target_status, catch_up, catch_up_max, 1000 * max_run_lateness_s, "
                       "run_overlap, max_executions, delay, randomise, " DEFINE_PACE_COLUMNS
-                      " FROM recurring_messages WHERE id = %" PRIu64 " AND user_id = %" PRIu64,
+                      ", media, template FROM recurring_messages WHERE id = %" PRIu64
+                      " AND user_id = %" PRIu64,
                       id, c->user_id)) {
         return false;
     }
@@ -189,7 +190,10 @@ recurring_def_put(struct ctl *c, uint64_t id, struct doc *out, struct err *e)
     struct recur_text t = rule_text(&r, 0);
     struct recurring_def d = rest_of(&r);
     doc_put_str(out, "name", rows_str(&r, 11));
-    doc_put_strn(out, "content", r.field[12], r.length[12]);
+    if (r.length[12] || !(r.field[30] || r.field[31])) {
+        doc_put_strn(out, "content", r.field[12], r.length[12]);
+    }
+    define_message_put(r.field[30], r.field[31], out);
     bool ok = rows_int(&r, 13) == 2
                   ? put_contacts(c, id, out, e)
                   : define_devices_put(c, SOURCE_RECURRING, id, rows_int(&r, 13) != 0, out, e);

@@ -150,10 +150,11 @@ put_steps(struct ctl *c, uint64_t id, struct doc *out, struct err *e)
     struct buf delay = {0};
     int64_t ms;
     const struct flag as_ms = {.name = "delay", .type = FLAG_MS};
-    if (!store_queryf(c->store, &r, e,
-                      "SELECT content, 1000 * delay_s, delay_from FROM sequence_steps WHERE "
-                      "sequence_id = %" PRIu64 " ORDER BY position",
-                      id)) {
+    if (!store_queryf(
+            c->store, &r, e,
+            "SELECT content, 1000 * delay_s, delay_from, media, template FROM sequence_steps WHERE "
+            "sequence_id = %" PRIu64 " ORDER BY position",
+            id)) {
         return false;
     }
     while (rows_next(&r)) {
@@ -163,7 +164,10 @@ put_steps(struct ctl *c, uint64_t id, struct doc *out, struct err *e)
         flag_write(&as_ms, &ms, &delay);
         doc_put_strn(step, "delay", delay.data, delay.len);
         doc_put_str(step, "from", rows_str(&r, 2));
-        doc_put_strn(step, "content", r.field[0], r.length[0]);
+        if (r.length[0] || !(r.field[3] || r.field[4])) {
+            doc_put_strn(step, "content", r.field[0], r.length[0]);
+        }
+        define_message_put(r.field[3], r.field[4], step);
     }
     rows_done(&r);
     buf_done(&delay);

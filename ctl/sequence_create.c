@@ -75,7 +75,9 @@ insert_steps(struct store *s, const struct create *k, struct err *e)
                  "INSERT INTO sequence_steps SET sequence_id = %" PRIu64
                  ", position = %d, delay_s = %" PRId64 ", delay_from = %s, content = %s",
                  k->id, (int)i + 1, step->delay / 1000, step->from, step->content);
-        ok = store_exec(s, &q, NULL, NULL, e);
+        define_message_sql(&step->message, &q);
+        ok = define_message_hold(s, k->c->user_id, &step->message, e) &&
+             store_exec(s, &q, NULL, NULL, e);
     }
     sql_done(&q);
     return ok;

@@ -6,6 +6,10 @@
 #include <string.h>
 
 #define FLAG(name) offsetof(struct sequence_def, name)
+#define STEP(name, words, help)                                                                    \
+    {                                                                                              \
+        name, FLAG_LIST, FLAG(step_texts), words, NULL, help, false                                \
+    }
 
 const struct flag sequence_flags[] = {
     {"file", FLAG_TEXT, FLAG(file), "DEF.json", NULL,
@@ -17,6 +21,22 @@ const struct flag sequence_flags[] = {
      false},
     {"step-file", FLAG_LIST, FLAG(step_texts), "DELAY:FILE", NULL,
      "The same with the text from a file, without its last line end.", false},
+    STEP("image", MEDIA_SOURCE,
+         "A picture for the --step in front, whose text is its caption, or empty: 0s:. link:URL is "
+         "passed on as a link; all else is stored."),
+    STEP("video", MEDIA_SOURCE, "A film instead."),
+    STEP("audio", MEDIA_SOURCE, "A sound instead, without a text."),
+    STEP("document", MEDIA_SOURCE, "A document instead."),
+    STEP("filename", NULL, "The document's name as recipients see it."),
+    STEP(
+        "template", "NAME|JSON",
+        "A template that the provider has approved, for the --step in front, whose text is empty."),
+    STEP("template-language", "CODE", "Its language, like ms or en_US."),
+    STEP("template-header", NULL, "Its header's parameter; a medium is one by itself."),
+    STEP("template-param", NULL, "Its body's next parameter. As often as there are parameters."),
+    STEP("template-named", "NAME=TEXT", "A parameter by name, where the template has named ones."),
+    STEP("template-button", "INDEX:url|quick_reply:TEXT",
+         "A button's parameter; the first button is 0."),
     {"trigger", FLAG_TEXT, FLAG(trigger), "WORD", NULL,
      "Leads whose trigger becomes this word are enrolled.", false},
     {"start-after", FLAG_MS, FLAG(start_after), "0s..3650d", NULL,
@@ -40,6 +60,13 @@ static const struct flag step_flags[] = {
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 static const char *const step_members[] = {"content", "delay", "from", NULL};
+static const char *const step_others[] = {"media", "template", NULL};
+
+/* Of the flags behind a step; the table's own names are those of the step's struct. */
+static const struct flag part_flags[] = {
+    DEFINE_MESSAGE_FLAGS(struct step_def),
+    {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
+};
 
 struct next_def {
     const char *sequence;
@@ -65,7 +92,7 @@ step_place(const struct sequence_def *d, size_t i, const char *member, char out[
     if (d->json) {
         (void)snprintf(out, DEFINE_PLACE, "steps[%zu].%s", i, member);
     } else {
-        (void)snprintf(out, DEFINE_PLACE, "--%s %zu", d->step_texts.items[i].flag, i + 1);
+        (void)snprintf(out, DEFINE_PLACE, "--%s %zu", d->steps[i].item->flag, i + 1);
     }
     return out;
 }
@@ -75,8 +102,8 @@ step_place(const struct sequence_def *d, size_t i, const char *member, char out[
 static bool
 read_step_text(struct sequence_def *d, size_t i, struct err *e)
 {
-    const struct flag_item *item = &d->step_texts.items[i];
     struct step_def *step = &d->steps[i];
+    const struct flag_item *item = step->item;
     const char *colon = strchr(item->text, ':');
     char delay[32] = "";
     if (colon && (size_t)(colon - item->text) < sizeof delay) {
@@ -108,6 +135,52 @@ read_step_text(struct sequence_def *d, size_t i, struct err *e)
 }
 
 static bool
+is_step(const struct flag_item *item)
+{
+    return strcmp(item->flag, "step") == 0 || strcmp(item->flag, "step-file") == 0;
+}
+
+/* A flag that belongs to the step in front of it, once. */
+static bool
+read_part(struct step_def *step, const struct flag_item *item, struct err *e)
+{
+    const struct flag *f = flag_find(part_flags, item->flag);
+    if (!step) {
+        return err_set(e, ERR_INPUT, "--%s: stands behind the --step that it belongs to",
+                       item->flag);
+    }
+    if (f->type != FLAG_LIST && !flag_is_unset(f, step)) {
+        return err_set(e, ERR_INPUT, "--%s: is given twice for one step", item->flag);
+    }
+    return flag_set(f, item->text, step, e);
+}
+
+/* Counts the steps, then gives each its flags. */
+static bool
+split_steps(struct sequence_def *d, struct err *e)
+{
+    const struct flag_list *list = &d->step_texts;
+    for (size_t i = 0; i < list->n; i++) {
+        d->n += is_step(&list->items[i]);
+    }
+    d->steps = xcalloc(d->n, sizeof *d->steps);
+    d->texts = xcalloc(d->n, sizeof *d->texts);
+    struct step_def *step = NULL;
+    for (size_t i = 0; i < list->n; i++) {
+        if (is_step(&list->items[i])) {
+            step = step ? step + 1 : d->steps;
+            flag_defaults(step_flags, step);
+            step->item = &list->items[i];
+        } else if (!read_part(step, &list->items[i], e)) {
+            return false;
+        }
+    }
+    return d->n || err_set(e, ERR_INPUT,
+                           "--step=DELAY:TEXT is missing; or give the whole definition with "
+                           "--file");
+}
+
+static bool
 read_flags(struct sequence_def *d, struct err *e)
 {
     char place[DEFINE_PLACE];
@@ -118,11 +191,10 @@ read_flags(struct sequence_def *d, struct err *e)
     if (d->next_after != FLAG_UNSET && !d->next) {
         return err_set(e, ERR_INPUT, "--next-after: there is no --next that it could be of");
     }
-    d->n = d->step_texts.n;
-    d->steps = xcalloc(d->n, sizeof *d->steps);
-    d->texts = xcalloc(d->n, sizeof *d->texts);
+    if (!split_steps(d, e)) {
+        return false;
+    }
     for (size_t i = 0; i < d->n; i++) {
-        flag_defaults(step_flags, &d->steps[i]);
         if (!read_step_text(d, i, e)) {
             return err_wrap(e, "%s", step_place(d, i, "content", place));
         }
@@ -139,14 +211,18 @@ read_step(struct sequence_def *d, const struct doc *v, size_t i, struct err *e)
     struct step_def *step = &d->steps[i];
     (void)snprintf(path, sizeof path, "steps[%zu]", i);
     flag_defaults(step_flags, step);
+    step->doc = v;
     if (doc_get(v, "content_file")) {
         return err_set(e, ERR_INPUT,
                        "%s.content_file: is for the command line (--step-file); write the text as "
                        "content",
                        path);
     }
-    if (!define_members(v, path, step_flags, step_members, none, step, e)) {
+    if (!define_members(v, path, step_flags, step_members, step_others, step, e)) {
         return false;
+    }
+    if (!step->content && define_message_in(v)) {
+        step->content = "";
     }
     if (!step->content) {
         return err_set(e, ERR_INPUT, "%s.content: is missing; a step is a message", path);
@@ -228,8 +304,9 @@ check_steps(struct sequence_def *d, struct err *e)
                            place, step->delay / 1000, at / 1000);
         }
         at = strcmp(step->from, "enrolment") == 0 ? step->delay : at + step->delay;
-        if (!define_content(step_place(d, i, "content", place), step->content,
-                            strlen(step->content), e)) {
+        if (!define_message_content(
+                step_place(d, i, "content", place), step->content, strlen(step->content),
+                define_message_has(&step->parts) || define_message_in(step->doc), e)) {
             return false;
         }
     }
@@ -273,6 +350,25 @@ read_form(const char *name, struct sequence_def *d, struct err *e)
     return define_alone(sequence_flags, beside, d, e) && define_load(d->file, &d->doc, e);
 }
 
+/* Behind all other checks, for it stores. */
+static bool
+read_parts(struct ctl *c, struct sequence_def *d, struct err *e)
+{
+    char place[DEFINE_PLACE];
+    for (size_t i = 0; i < d->n; i++) {
+        struct step_def *step = &d->steps[i];
+        bool text = *step->content != '\0';
+        (void)snprintf(place, sizeof place, "steps[%zu]", i);
+        if (d->json && !define_message_doc(c, step->doc, place, text, &step->message, e)) {
+            return false;
+        }
+        if (!d->json && !define_message_flags(c, &step->parts, text, &step->message, e)) {
+            return err_wrap(e, "%s", step_place(d, i, "content", place));
+        }
+    }
+    return true;
+}
+
 bool
 sequence_def_read(struct ctl *c, const char *name, struct sequence_def *d, struct err *e)
 {
@@ -280,7 +376,8 @@ sequence_def_read(struct ctl *c, const char *name, struct sequence_def *d, struc
         return false;
     }
     if ((d->json && !read_doc(d, e)) || !check(d, e) ||
-        !define_devices(c, d->devices, doc_get(d->doc, "devices"), &d->on, e)) {
+        !define_devices(c, d->devices, doc_get(d->doc, "devices"), &d->on, e) ||
+        !read_parts(c, d, e)) {
         return d->json ? err_wrap(e, "%.100s", define_file_name(d->file)) : false;
     }
     return true;
@@ -291,6 +388,10 @@ sequence_def_done(struct sequence_def *d)
 {
     for (size_t i = 0; d->texts && i < d->n; i++) {
         buf_done(&d->texts[i]);
+    }
+    for (size_t i = 0; d->steps && i < d->n; i++) {
+        free(d->steps[i].parts.template_values.items);
+        define_message_done(&d->steps[i].message);
     }
     free(d->texts);
     free(d->steps);

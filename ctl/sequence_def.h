@@ -3,14 +3,18 @@
 #ifndef CTL_SEQUENCE_DEF_H
 #define CTL_SEQUENCE_DEF_H
 
-#include "ctl/define.h"
+#include "ctl/define_message.h"
 
 enum { SEQUENCE_MESSAGES_MAX = 500 }; /* of a whole chain, for one contact */
 
 struct step_def {
     const char *content;
-    int64_t delay;    /* ms */
-    const char *from; /* previous | enrolment */
+    int64_t delay;                /* ms */
+    const char *from;             /* previous | enrolment */
+    const struct flag_item *item; /* from flags: its --step */
+    struct message_flags parts;   /* likewise: those behind it */
+    const struct doc *doc;        /* from JSON */
+    struct define_message message;
 };
 
 /* Also what the flags of `sequence create` fill; zero-initialise. */

@@ -1,6 +1,7 @@
 #include "ctl/template_leads.h"
 
 #include "ctl/flag.h"
+#include "shared/approved.h"
 #include "shared/job.h"
 #include "shared/phone.h"
 
@@ -99,9 +100,14 @@ render_one(struct samples *s, const struct template_text *t, const struct rows *
     };
     bool ok = compose(s->composer, &m, &out, &choice, &e);
     size_t n = ok ? render_chars(out.data, out.len) : 0;
-    if (ok && s->f->limit && n > (size_t)s->f->limit) {
-        ok = err_set(&e, ERR_INPUT, "%zu characters are more than %" PRId64, n, s->f->limit);
+    int64_t limit = template_text_limit(t, s->f->limit);
+    if (ok && limit && n > (size_t)limit) {
+        ok = err_set(&e, ERR_INPUT, "%zu characters are more than %" PRId64, n, limit);
     }
+    if (ok && t->parameter && n == 0) {
+        ok = err_set(&e, ERR_INPUT, "is empty; give its variable a default");
+    }
+    ok = ok && (!t->parameter || approved_value_check(out.data, out.len, &e));
     struct doc *d = doc_append(s->list);
     doc_put_str(d, "template", t->label);
     doc_put_str(d, "job", t->id ? id : NULL);
@@ -112,6 +118,9 @@ render_one(struct samples *s, const struct template_text *t, const struct rows *
     doc_put_str(d, "zone", choice.zone);
     doc_put_int(d, "characters", (int64_t)n);
     doc_put_str(d, "error", ok ? NULL : e.text);
+    if (t->beside) {
+        doc_put_str(d, "beside", t->beside);
+    }
     doc_put_strn(d, "text", out.data ? out.data : "", out.len);
     s->bad += !ok;
     buf_done(&out);

@@ -1,9 +1,12 @@
 #include "ctl/template_text.h"
 
-#include "ctl/define.h"
+#include "ctl/define_message.h"
+#include "shared/approved.h"
+#include "shared/media.h"
 #include "shared/render.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,13 +34,65 @@ read_file(const char *path, struct template_texts *t, struct err *e)
     return true;
 }
 
+static void
+add_parameter(struct template_texts *t, const struct template_text *of, const char *what,
+              const char *text)
+{
+    struct template_text *x = add_text(t, xasprintf("%s, %s", of->label, what), of->kind, of->id);
+    x->parameter = true;
+    buf_adds(&x->content, text);
+}
+
+/* Each value of the template is a text of its own. */
+static void
+add_parameters(struct template_texts *t, const char *json)
+{
+    struct template_text of = t->items[t->n - 1];
+    struct approved a;
+    char what[96];
+    if (!approved_parse(json, strlen(json), false, &a, NULL)) {
+        return;
+    }
+    if (a.header) {
+        add_parameter(t, &of, "header", a.header);
+    }
+    for (size_t i = 0; i < a.n_body; i++) {
+        if (a.body[i].name) {
+            (void)snprintf(what, sizeof what, "body %.70s", a.body[i].name);
+        } else {
+            (void)snprintf(what, sizeof what, "body %zu", i + 1);
+        }
+        add_parameter(t, &of, what, a.body[i].text);
+    }
+    for (size_t i = 0; i < a.n_buttons; i++) {
+        (void)snprintf(what, sizeof what, "button %d", a.buttons[i].index);
+        add_parameter(t, &of, what, a.buttons[i].value);
+    }
+    approved_done(&a);
+}
+
+/* media and template_json: of the text that was added last; NULL: none. */
+static void
+add_beside(struct template_texts *t, const char *media, const char *template_json)
+{
+    struct template_text *x = &t->items[t->n - 1];
+    struct buf beside = {0};
+    define_message_brief(media, template_json, &beside);
+    x->beside = beside.data;
+    x->caption = media && !template_json;
+    if (template_json) {
+        add_parameters(t, template_json);
+    }
+}
+
 static bool
 read_campaign(struct ctl *c, const char *name, struct template_texts *t, struct err *e)
 {
     struct found found;
     struct rows r;
     if (!ctl_user(c, false, e) || !ctl_find_source(c, SOURCE_CAMPAIGN, name, &found, e) ||
-        !store_queryf(c->store, &r, e, "SELECT content FROM campaigns WHERE id = %" PRIu64,
+        !store_queryf(c->store, &r, e,
+                      "SELECT content, media, template FROM campaigns WHERE id = %" PRIu64,
                       found.id)) {
         return false;
     }
@@ -46,6 +101,7 @@ read_campaign(struct ctl *c, const char *name, struct template_texts *t, struct 
         struct template_text *x =
             add_text(t, xasprintf("campaign %s", found.name), SOURCE_CAMPAIGN, found.id);
         buf_add(&x->content, rows_str(&r, 0), strlen(rows_str(&r, 0)));
+        add_beside(t, r.field[1], r.field[2]);
     }
     rows_done(&r);
     return true;
@@ -57,10 +113,11 @@ read_sequence(struct ctl *c, const char *name, struct template_texts *t, struct 
     struct found found;
     struct rows r;
     if (!ctl_user(c, false, e) || !ctl_find_source(c, SOURCE_SEQUENCE, name, &found, e) ||
-        !store_queryf(c->store, &r, e,
-                      "SELECT id, position, content FROM sequence_steps WHERE sequence_id = "
-                      "%" PRIu64 " ORDER BY position",
-                      found.id)) {
+        !store_queryf(
+            c->store, &r, e,
+            "SELECT id, position, content, media, template FROM sequence_steps WHERE sequence_id = "
+            "%" PRIu64 " ORDER BY position",
+            found.id)) {
         return false;
     }
     t->sequence = found.id;
@@ -68,6 +125,7 @@ read_sequence(struct ctl *c, const char *name, struct template_texts *t, struct 
         struct template_text *x = add_text(t, xasprintf("step %" PRIu64, rows_uint(&r, 1)),
                                            SOURCE_SEQUENCE, rows_uint(&r, 0));
         buf_add(&x->content, rows_str(&r, 2), strlen(rows_str(&r, 2)));
+        add_beside(t, r.field[3], r.field[4]);
     }
     rows_done(&r);
     return true;
@@ -101,8 +159,16 @@ template_texts_done(struct template_texts *t)
 {
     for (size_t i = 0; i < t->n; i++) {
         free(t->items[i].label);
+        free(t->items[i].beside);
         buf_done(&t->items[i].content);
     }
     free(t->items);
     *t = (struct template_texts){0};
+}
+
+int64_t
+template_text_limit(const struct template_text *t, int64_t limit)
+{
+    enum { CAPTION_MAX = 1024 };
+    return t->caption && limit > CAPTION_MAX ? CAPTION_MAX : limit;
 }

@@ -15,6 +15,9 @@ struct template_flags {
 struct template_text {
     char *label; /* "greeting.txt", "campaign Raya", "step 2" */
     struct buf content;
+    char *beside;          /* what is sent beside it, for people, or NULL */
+    bool caption;          /* of a medium */
+    bool parameter;        /* of an approved template */
     enum source_kind kind; /* SOURCE_CAMPAIGN or SOURCE_SEQUENCE, where there is an id */
     uint64_t id;           /* of the campaign or the step, or 0 */
 };
@@ -30,5 +33,8 @@ struct template_texts {
 MUST_USE bool template_texts_read(struct ctl *c, const struct template_flags *f, const char *file,
                                   struct template_texts *ret, struct err *e);
 void template_texts_done(struct template_texts *t);
+
+/* limit: as --limit says; a caption has WhatsApp's at most. */
+int64_t template_text_limit(const struct template_text *t, int64_t limit);
 
 #endif

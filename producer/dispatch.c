@@ -249,6 +249,7 @@ dispatch(struct producer *p, const uint64_t *devices, size_t n, bool swept, uint
     *ret_jobs += x.jobs + x.ended;
     metric_add(&producer_metrics[M_JOBS], (int64_t)x.jobs);
     templates_done(&x);
+    media_done(&x);
     sql_done(&x.ids);
     targets_done(&x);
     return ok;

@@ -4,6 +4,7 @@
  * dispatch.c        devices and their room; the pass
  * dispatch_claim.c  due rows -> rows of ours, in one transaction
  * dispatch_text.c   the texts and paces that rows of one source share
+ * dispatch_media.c  what rows and sources send besides text
  * dispatch_jobs.c   rows -> jobs with their payloads
  * dispatch_refuse.c rows that must not go out
  * dispatch_caps.c   rows that would be too much now (dispatch_frequency.c, dispatch_quota.c)
@@ -11,6 +12,7 @@
 #ifndef PRODUCER_DISPATCH_INTERNAL_H
 #define PRODUCER_DISPATCH_INTERNAL_H
 
+#include "producer/dispatch_media.h"
 #include "producer/dispatch_refuse.h"
 #include "producer/producer.h"
 #include "shared/source.h"
@@ -32,6 +34,8 @@ struct template
     uint64_t id; /* of the campaign, the step or the rule */
     uint64_t user;
     char *content;
+    char *media, *template_json; /* as the table has them; NULL: none */
+    struct parts parts;
     int64_t gap_min, gap_max, batch_size, batch_pause; /* -1: the device's */
     int64_t gap_percent;                               /* of these gaps, or of the device's */
     bool fixed_gap;                                    /* their mean, not drawn */
@@ -44,9 +48,13 @@ struct pass {
     size_t n_fed;     /* all whose feeder lease was asked for: those with room come first */
     struct template *templates;
     size_t n_templates, cap_templates;
+    size_t n_parts; /* of the templates: whose parts have been read */
     struct queue_push *items;
     struct buf *payloads;
     size_t n_items;
+    struct stored *stored; /* contents that rows and sources name */
+    size_t n_stored, cap_stored;
+    size_t *item_stored;     /* by queue_push.order: its number + 1, or 0 */
     struct refused *refused; /* claimed rows that must not go out */
     size_t n_refused;
     char token[64];

@@ -108,6 +108,8 @@ enum column {
     CONTACT,
     LATE_MS,
     LOOKED,
+    MEDIA,
+    TEMPLATE,
 };
 static const char row_columns[] =
     "SELECT m.id, m.job_id, m.device_id, m.gen, m.kind, COALESCE(m.campaign_id, "
@@ -119,7 +121,7 @@ static const char row_columns[] =
     /* Asked only of devices that were refused new contacts once: a row or two by their phone. */
     "IF(d.new_contacts_until IS NULL, 0, COALESCE((SELECT 1 FROM broadcast_messages s WHERE "
     "s.recipient_phone = m.recipient_phone AND s.device_id = m.device_id AND s.user_id = "
-    "m.user_id AND s.status = 'sent' LIMIT 1), 2)) FROM broadcast_messages m "
+    "m.user_id AND s.status = 'sent' LIMIT 1), 2)), m.media, m.template FROM broadcast_messages m "
     "LEFT JOIN devices d ON d.id = m.device_id "
     "LEFT JOIN leads l ON l.id = m.lead_id AND l.device_id = m.device_id AND l.user_id = m.user_id "
     "LEFT JOIN opt_outs o ON o.user_id = m.user_id AND o.phone = m.recipient_phone "
@@ -140,12 +142,13 @@ refusal_of(const struct rows *r, const struct target *t, const struct template *
         .sequence = sequence,
         .lead_gone = rows_int(r, LEAD_GONE) != 0,
         .contact = r->field[CONTACT],
-        .has_text = r->field[CONTENT] != NULL || c != NULL,
+        .has_text = r->field[CONTENT] || r->field[MEDIA] || r->field[TEMPLATE] || c,
     });
 }
 
 static void
-build_item(struct pass *x, const struct rows *r, struct target *t, const struct template *c)
+build_item(struct pass *x, const struct rows *r, struct target *t, const struct template *c,
+           const struct parts *parts)
 {
     size_t k = x->n_items++;
     struct queue_push *item = &x->items[k];
@@ -169,11 +172,15 @@ build_item(struct pass *x, const struct rows *r, struct target *t, const struct 
         .device_ref = text(t->sender_ref),
         .recipient = text(rows_str(r, PHONE)),
         .name = text(rows_str(r, NAME)),
-        .content = text(r->field[CONTENT] ? rows_str(r, CONTENT) : c->content),
+        .content = text(r->field[CONTENT] || !c ? rows_str(r, CONTENT) : c->content),
         .zone = text(t->zone),
         .language = text(t->language),
         .contact = (enum job_contact)rows_int(r, LOOKED),
+        .media = {parts->media.len ? parts->media.data : "", parts->media.len},
+        .template_json = {parts->template_json.len ? parts->template_json.data : "",
+                          parts->template_json.len},
     };
+    x->item_stored[k] = parts->stored;
     set_pace(&j, c, t);
     json_t *attributes = add_attributes(&j, r->field[ATTRIBUTES]);
     job_encode(&j, &x->payloads[k]);
@@ -193,11 +200,22 @@ take_row(struct pass *x, const struct rows *r)
         x->lags_ms[x->n_lags++] = rows_int(r, LATE_MS);
     }
     t->claimed++;
-    if (why == REFUSE_NOT) {
-        build_item(x, r, t, c);
-    } else {
-        x->refused[x->n_refused++] = (struct refused){rows_uint(r, ROW), why};
+    struct parts own = {0};
+    const struct parts *parts = c ? &c->parts : &own;
+    if (r->field[MEDIA] || r->field[TEMPLATE]) {
+        const char *media = r->field[MEDIA], *approved = r->field[TEMPLATE];
+        parts_read(x, rows_uint(r, USER), media || !c ? media : c->media,
+                   approved || !c ? approved : c->template_json, &own);
+        parts = &own;
     }
+    why = why == REFUSE_NOT ? parts->why : why;
+    if (why == REFUSE_NOT) {
+        build_item(x, r, t, c, parts);
+    } else {
+        x->refused[x->n_refused++] = (struct refused){
+            rows_uint(r, ROW), why, why == REFUSE_PARTS ? xstrdup(parts->text) : NULL};
+    }
+    parts_done(&own);
 }
 
 static bool
@@ -218,6 +236,7 @@ read_rows(struct pass *x, struct err *e)
     x->items = xcalloc((size_t)r.count, sizeof *x->items);
     x->payloads = xcalloc((size_t)r.count, sizeof *x->payloads);
     x->refused = xcalloc((size_t)r.count, sizeof *x->refused);
+    x->item_stored = xcalloc((size_t)r.count, sizeof *x->item_stored);
     while (rows_next(&r)) {
         take_row(x, &r);
     }
@@ -231,17 +250,23 @@ jobs_done(struct pass *x)
     for (size_t i = 0; i < x->n_items; i++) {
         buf_done(&x->payloads[i]);
     }
+    for (size_t i = 0; i < x->n_refused; i++) {
+        free(x->refused[i].text);
+    }
+    free(x->item_stored);
     free(x->payloads);
     free(x->items);
     free(x->refused);
     x->payloads = NULL;
     x->items = NULL;
     x->refused = NULL;
+    x->item_stored = NULL;
     x->n_items = x->n_refused = 0;
 }
 
 bool
 jobs_read(struct pass *x, struct err *e)
 {
-    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e) && caps_apply(x, e);
+    return templates_read(x, e) && read_rows(x, e) && refuse_rows(x, e) && caps_apply(x, e) &&
+           media_ensure(x, e);
 }

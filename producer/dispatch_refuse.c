@@ -18,6 +18,7 @@ static const struct {
     [REFUSE_ID] = {"failed", "input", "job_id: use 1 to 64 of A-Z a-z 0-9 . _ : # -"},
     [REFUSE_PHONE] = {"failed", "input", "recipient_phone: digits in international form"},
     [REFUSE_TEXT] = {"failed", "input", "content: there is no text"},
+    [REFUSE_PARTS] = {"failed", "input", "media or template: not understood"},
 };
 
 static bool
@@ -52,6 +53,19 @@ refuse_plan(const struct claimed_row *row)
     return row->sequence && row->lead_gone ? REFUSE_LEAD_GONE : REFUSE_NOT;
 }
 
+/* The error's text: one for all, or a row's own. */
+static void
+add_texts(const struct pass *x, enum refusal why, struct sql *q)
+{
+    sql_text(q, "CASE id");
+    for (size_t i = 0; i < x->n_refused; i++) {
+        if (x->refused[i].why == why && x->refused[i].text) {
+            sql_addf(q, " WHEN %" PRIu64 " THEN %s", x->refused[i].row, x->refused[i].text);
+        }
+    }
+    sql_addf(q, " WHEN 0 THEN '' ELSE %s END", endings[why].text);
+}
+
 static bool
 end_rows(struct pass *x, enum refusal why, struct err *e)
 {
@@ -60,8 +74,14 @@ end_rows(struct pass *x, enum refusal why, struct err *e)
     bool any = false, ok = true;
     sql_addf(&q,
              "UPDATE broadcast_messages SET status = IF(unknowns > 0, 'unknown', %s), error_class "
-             "= %s, error_message = %s, updated_at = UTC_TIMESTAMP(3) WHERE id IN (",
-             endings[why].status, endings[why].class, endings[why].text);
+             "= %s, error_message = ",
+             endings[why].status, endings[why].class);
+    if (why == REFUSE_PARTS) {
+        add_texts(x, why, &q);
+    } else {
+        sql_str(&q, endings[why].text);
+    }
+    sql_text(&q, ", updated_at = UTC_TIMESTAMP(3) WHERE id IN (");
     for (size_t i = 0; i < x->n_refused; i++) {
         if (x->refused[i].why == why) {
             sql_text(&q, any ? "," : "");

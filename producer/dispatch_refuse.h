@@ -16,21 +16,23 @@ enum refusal {
     REFUSE_ISOLATION, /* its device or its source belongs to another user */
     REFUSE_ID,
     REFUSE_PHONE,
-    REFUSE_TEXT, /* there is none */
+    REFUSE_TEXT,  /* there is none */
+    REFUSE_PARTS, /* its medium or template is none */
     REFUSALS
 };
 
 struct refused {
     uint64_t row;
     enum refusal why;
+    char *text; /* instead of the usual one, or NULL; owned */
 };
 
 /* What is known of a row when it has been claimed.  Pure. */
 struct claimed_row {
     const char *job_id, *phone;
-    uint64_t user, device_user, source_user; /* source_user 0: no source */
-    bool opted_out, sequence, lead_gone, has_text;
-    const char *contact; /* status of its sequence's contact, or NULL */
+    uint64_t user, device_user, source_user;       /* source_user 0: no source */
+    bool opted_out, sequence, lead_gone, has_text; /* or a medium, or a template */
+    const char *contact;                           /* status of its sequence's contact, or NULL */
 };
 enum refusal refuse_plan(const struct claimed_row *row);
 

@@ -1,4 +1,5 @@
 /* main.c -- the producer: campaigns become rows, due rows become jobs in Redis. */
+#include "producer/dispatch_media.h"
 #include "producer/producer.h"
 #include "shared/clock.h"
 #include "shared/conf.h"
@@ -39,6 +40,8 @@ static const struct conf_key keys[] = {
      "enrolments slow down while due messages are dispatched later than this; not below poll_max"},
     {"steer_interval", CONF_MS, KEY(steer_interval), "500ms", "10..60000", 0,
      "how often pauses, cancellations and new paces are passed on to Redis"},
+    {"media_keep", CONF_MS, KEY(media_keep), "24h", "1s..30d", 0,
+     "how long Redis keeps the content of a medium that no further job needs"},
     {0},
 };
 
@@ -61,6 +64,9 @@ cycle(void *arg, bool *work, struct err *e)
     }
     if (program_due(&p->next_expire, 1000) && !skip_tick(p, &rows, e)) {
         return err_wrap(e, "skip");
+    }
+    if (program_due(&p->next_media, 500) && !media_restore(p, e)) {
+        return err_wrap(e, "media");
     }
     uint64_t written = 0;
     if (program_due(&p->next_campaign, 500) && !campaign_tick(p, &written, e)) {

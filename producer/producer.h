@@ -27,7 +27,7 @@ struct settings {
     struct program_mysql mysql;
     int64_t dialect;
     int64_t window, poll_min, poll_max, claim_batch, expand_batch, steer_interval;
-    int64_t enrol_interval, enrol_batch, enrol_rate, dispatch_lag;
+    int64_t enrol_interval, enrol_batch, enrol_rate, dispatch_lag, media_keep;
 };
 
 struct producer {
@@ -40,7 +40,8 @@ struct producer {
     struct queue_fleet fleet;
     bool *prefers; /* by partition: whose devices are ours to look at first */
     int64_t sweep_ms, next_sweep, next_steer, next_beat, next_expire, next_campaign, next_full;
-    int64_t next_recurring, next_refresh, next_enrol, next_leave, next_opt_out, next_warning;
+    int64_t next_recurring, next_refresh, next_enrol, next_leave, next_opt_out, next_warning,
+        next_media;
     uint64_t turn_campaign, turn_run, turn_leave; /* behind which the next look begins */
     uint64_t turn_opt_out;                        /* below which it begins */
     struct enrol_pace {

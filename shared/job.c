@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 /* In a payload: those of the first programs, and all. */
-enum { FIELDS_AT_FIRST = 15, FIELDS = 18 };
+enum { FIELDS_AT_FIRST = 15, FIELDS = 20 };
 
 static void
 pack_text(msgpack_packer *pk, struct job_text t)
@@ -51,6 +51,8 @@ job_encode(const struct job *j, struct buf *out)
     pack_text(&pk, j->zone);
     pack_text(&pk, j->language);
     (void)msgpack_pack_uint64(&pk, j->contact);
+    pack_text(&pk, j->media);
+    pack_text(&pk, j->template_json);
 }
 
 /* The decoder walks the bytes itself: msgpack-c allocates what a header declares (4 GB for five
@@ -212,7 +214,9 @@ walk_later(struct walk *w, uint64_t fields, struct job *j)
 {
     return (fields < FIELDS_AT_FIRST + 1 || walk_text(w, &j->zone)) &&
            (fields < FIELDS_AT_FIRST + 2 || walk_text(w, &j->language)) &&
-           (fields < FIELDS_AT_FIRST + 3 || walk_contact(w, &j->contact));
+           (fields < FIELDS_AT_FIRST + 3 || walk_contact(w, &j->contact)) &&
+           (fields < FIELDS_AT_FIRST + 4 || walk_text(w, &j->media)) &&
+           (fields < FIELDS_AT_FIRST + 5 || walk_text(w, &j->template_json));
 }
 
 bool
@@ -230,7 +234,8 @@ job_decode(const void *p, size_t n, struct job *ret, struct err *e)
         return err_set(e, ERR_INPUT, "payload version %" PRIu64 ": this program reads version %d",
                        version, JOB_VERSION);
     }
-    struct job j = {.zone = {"", 0}, .language = {"", 0}};
+    struct job j = {
+        .zone = {"", 0}, .language = {"", 0}, .media = {"", 0}, .template_json = {"", 0}};
     if (fields < FIELDS_AT_FIRST || !walk_fields(&w, &j) || !walk_later(&w, fields, &j)) {
         return err_set(e, ERR_INPUT,
                        "the payload breaks off or has a field of another type at byte %zu",

@@ -39,6 +39,8 @@ struct job {
     size_t n_vars;                          /* pairs */
     struct job_text zone, language;         /* the device's; empty in an older program's payload */
     enum job_contact contact;
+    struct job_text media;         /* JSON (media.h), never the content; empty: none */
+    struct job_text template_json; /* JSON (approved.h); empty: none */
 };
 
 /* Appends the payload to out. */

@@ -399,6 +399,51 @@ struct queue_depths {
 void queue_depths(struct queue *q, unsigned p, struct queue_depths *ret, queue_done *done,
                   void *arg);
 
+/* --- media (queue_media.c)
+ * --------------------------------------------------------------------------------------------------
+ * Contents by their hash, ids of uploaded ones, and what workers miss: beside the partitions, and
+ * all of it may be lost, for it is made again.  Every content and id ends by itself. */
+enum { QUEUE_SHA_SIZE = 65, QUEUE_MEDIA_ID_SIZE = 128 };
+struct queue_medium {
+    char sha256[QUEUE_SHA_SIZE];
+    int64_t left_ms; /* out: how long Redis keeps it; 0: it has none */
+};
+void queue_media_look(struct queue *q, struct queue_medium *m, queue_done *done, void *arg);
+void queue_media_put(struct queue *q, const char *sha256, const void *content, size_t n, int64_t ms,
+                     queue_done *done, void *arg);
+void queue_media_keep(struct queue *q, const char *sha256, int64_t ms, queue_done *done, void *arg);
+struct queue_content {
+    struct buf bytes; /* the caller frees with buf_done() */
+    bool there;
+};
+void queue_media_get(struct queue *q, const char *sha256, struct queue_content *ret,
+                     queue_done *done, void *arg);
+/* A worker tells what it misses, and a producer takes it from there (SADD, SPOP).  *ret_gone: a
+ * producer has said lately that the user has no such content any more. */
+void queue_media_missing(struct queue *q, uint64_t user, const char *sha256, bool *ret_gone,
+                         queue_done *done, void *arg);
+void queue_media_gone(struct queue *q, uint64_t user, const char *sha256, int64_t ms,
+                      queue_done *done, void *arg);
+enum { QUEUE_WANTED_MAX = 16 };
+struct queue_wanted {
+    size_t n;
+    struct {
+        uint64_t user;
+        char sha256[QUEUE_SHA_SIZE];
+    } items[QUEUE_WANTED_MAX];
+};
+void queue_media_wanted(struct queue *q, struct queue_wanted *ret, queue_done *done, void *arg);
+
+/* The id that the provider has given a content that was uploaded for a device. */
+struct queue_upload {
+    const char *sender, *device_ref, *sha256; /* borrowed until the verb has returned */
+    char id[QUEUE_MEDIA_ID_SIZE];             /* get: out, "" when there is none */
+};
+void queue_upload_get(struct queue *q, struct queue_upload *u, queue_done *done, void *arg);
+void queue_upload_put(struct queue *q, const struct queue_upload *u, int64_t ms, queue_done *done,
+                      void *arg);
+void queue_upload_drop(struct queue *q, const struct queue_upload *u, queue_done *done, void *arg);
+
 /* The channel on which activate publishes partitions, for redis_link_subscribe(). */
 const char *queue_wake_channel(const struct queue *q);
 

@@ -16,31 +16,30 @@ ONLY = {
     r"hiredis/.*": ("shared/redis.c",),
     r"mysql\.h|mariadb/.*|mysql/.*": ("shared/store.c",),
     r"msgpack(\.h|/.*)": ("shared/job.c",),
-    r"curl/.*": ("worker/http*.c", "worker/http_internal.h"),
+    r"curl/.*": ("worker/http*.c", "worker/http_internal.h", "ctl/media_fetch.c"),
     r"microhttpd\.h": ("shared/http_server.c", "shared/http_post.c"),
     r"jansson\.h": ("producer/*.c", "worker/webhook_*.c", "worker/webhook_*.h", "worker/sender_*.c",
-                    "worker/answer.*", "worker/provider*.*", "ctl/*.c"),
-    r"openssl/.*": ("ctl/receipts_sign.c",),
+                    "worker/answer.*", "worker/provider*.*", "ctl/*.c", "shared/media.c", "shared/approved.c"),
+    r"openssl/.*": ("ctl/receipts_sign.c", "ctl/media_store.c"),
     r"systemd/.*": ("shared/http_server.c", "shared/program.c"),
 }
 # Shared rooms from the lowest to the highest: a room includes none above it.
 RANK = [
     {"err", "clock", "mem", "fault", "civil"},
-    {"log", "conf", "conf_private", "conf_internal", "conf_file", "conf_print", "conf_value", "backoff", "metrics", "phone", "tz", "source", "receipt"},
-    {"job", "render", "render_private", "render_parse", "render_facts", "render_words", "greeting", "stop_words", "compose", "csv", "script", "http_server", "http_post", "http_listen", "recur", "recur_private", "recur_parse", "recur_cron", "recur_notes"},
+    {"log", "conf", "conf_private", "conf_internal", "conf_file", "conf_print", "conf_value", "backoff", "metrics", "phone", "tz", "source", "receipt", "http_address"},
+    {"job", "media", "media_data", "media_type", "approved", "render", "render_private", "render_parse", "render_facts", "render_words", "greeting", "stop_words", "compose", "csv", "script", "http_server", "http_post", "http_listen", "recur", "recur_private", "recur_parse", "recur_cron", "recur_notes"},
     {"redis", "store", "sql"},
-    {"queue", "queue_private", "queue_push", "queue_deliver", "queue_keep", "queue_check", "queue_withdraw", "withdraw", "optout", "migrate", "device", "archive", "archive_private", "archive_move", "unknown_source"},
+    {"queue", "queue_private", "queue_push", "queue_deliver", "queue_keep", "queue_check", "queue_withdraw", "queue_media", "withdraw", "optout", "migrate", "device", "archive", "archive_private", "archive_move", "unknown_source"},
     {"program", "program_blocking", "rank"},
 ]
 # No I/O and no clock of their own: what they include must not have any either.
-PURE = r"(\w+_plan|pace|render(_\w+)?|greeting|stop_words|backoff|job|tz|phone|csv|civil|recur(_\w+)?|source|receipt)\.[ch]$"
+PURE = r"(\w+_plan|pace|render(_\w+)?|greeting|stop_words|backoff|job|tz|phone|csv|civil|recur(_\w+)?|source|receipt|shared/media(_\w+)?|approved|http_address)\.[ch]$"
 IMPURE = {"shared/redis.h", "shared/clock.h", "shared/log.h", "shared/http_server.h", "shared/http_post.h", "ev.h"}
 # What a binary must not be linked with.
 NOT_LINKED = {
     "paceline-worker": ("libmariadb", "libmysqlclient"),
     "paceline-producer": ("libcurl",),
     "paceline-reaper": ("libcurl", "libmsgpack"),
-    "paceline": ("libcurl",),
 }
 
 

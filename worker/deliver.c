@@ -54,6 +54,7 @@ end(struct delivery *d)
     if (d->has_record) {
         journal_recorded(w->journal, d->record);
     }
+    parts_free(d->parts);
     buf_done(&d->text);
     free(d->memory);
     free(d);
@@ -139,25 +140,17 @@ hold_wide(struct delivery *d)
                d->outcome.code, NULL, NULL);
 }
 
+/* What an outcome means, for the message and for whatever else it is about. */
 static void
-on_outcome(void *arg, const struct outcome *o)
+take_outcome(struct delivery *d, const struct outcome *o)
 {
-    struct delivery *d = arg;
-    struct worker *w = d->part->w;
     struct verdict v = pace_verdict(o, d->source[0] != 'd');
-    FAULT("worker.answered");
     d->outcome = *o;
     if (!v.told && o->scope == SCOPE_DEVICE) {
-        v.hold_ms = v.hold_ms * w->s->device_rest / PACE_DEVICE_REST_MS;
+        v.hold_ms = v.hold_ms * d->part->w->s->device_rest / PACE_DEVICE_REST_MS;
     }
     d->verdict = v;
-    d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;
     d->kind = v.kind;
-    journal_outcome(w->journal, d->record,
-                    o->class == OUTCOME_SENT      ? JOURNAL_SENT
-                    : o->class == OUTCOME_UNKNOWN ? JOURNAL_UNKNOWN
-                                                  : JOURNAL_NOT_SENT);
-    metric_observe_us(&worker_metrics[M_SEND], o->send_ms * 1000);
     deliver_count(v.kind);
     if (o->class != OUTCOME_SENT) {
         log_info("not_sent", "job", LOG_S(d->lease.id), "attempt", LOG_I(d->job.attempt), "kind",
@@ -168,6 +161,30 @@ on_outcome(void *arg, const struct outcome *o)
     if (o->class == OUTCOME_REJECTED && o->scope == SCOPE_DEVICE) {
         check_refused(d);
     }
+}
+
+void
+deliver_unsent(struct delivery *d, const struct outcome *o)
+{
+    take_outcome(d, o);
+    deliver_step(d, EVENT_UNSENDABLE);
+}
+
+static void
+on_outcome(void *arg, const struct outcome *reported)
+{
+    struct delivery *d = arg;
+    struct worker *w = d->part->w;
+    struct outcome amended = *reported, *o = &amended;
+    FAULT("worker.answered");
+    media_amend(d, o);
+    d->busy_ms = d->gap_ms > 0 ? clock_mono_ms() - d->asked_ms : 0;
+    journal_outcome(w->journal, d->record,
+                    o->class == OUTCOME_SENT      ? JOURNAL_SENT
+                    : o->class == OUTCOME_UNKNOWN ? JOURNAL_UNKNOWN
+                                                  : JOURNAL_NOT_SENT);
+    metric_observe_us(&worker_metrics[M_SEND], o->send_ms * 1000);
+    take_outcome(d, o);
     step(d, &d->part->live, EVENT_OUTCOME);
 }
 

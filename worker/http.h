@@ -18,13 +18,13 @@
 #define WORKER_HTTP_H
 
 #include "shared/err.h"
+#include "shared/http_address.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct ev_loop;
-struct sockaddr;
 struct http;
 
 struct http_options {
@@ -109,10 +109,5 @@ const char *http_end_name(enum http_end end);
  * address must be public unless private ones are allowed.  ERR_INPUT; the text does not repeat the
  * URL, which may hold a secret. */
 MUST_USE bool http_url_check(const char *url, bool allow_private, struct err *e);
-
-/* True for an address that no request from outside settings should reach: loopback, private,
- * carrier NAT, link-local, unique local, multicast, reserved, IPv4 within IPv6, and whatever is
- * neither IPv4 nor IPv6. */
-bool http_address_private(const struct sockaddr *a);
 
 #endif

@@ -31,6 +31,8 @@ static const struct conf_key keys[] = {
      "folder of the journal that survives this process; empty: memory only"},
     {"journal_records", CONF_INT, KEY(journal_records), "65536", "64..16777216", 0,
      "messages that the journal remembers"},
+    {"media_memory", CONF_INT, KEY(media_memory), "67108864", "1048576..68719476736", 0,
+     "bytes of media that are kept in memory"},
     COMPOSE_KEYS(struct settings),
     {0},
 };
@@ -281,6 +283,7 @@ static void
 leave(struct worker *w)
 {
     claim_done(w);
+    uploads_close(w->uploads);
     close_senders(w); /* what is still under way is reported now: unknown, or certainly not sent */
     for (unsigned p = 0; p < w->n_parts; p++) {
         deliver_flush(&w->parts[p]);
@@ -320,6 +323,8 @@ set_up(struct worker *w, const struct conf *c, struct err *e)
         !redis_link_new(w->loop, &qc.redis, NULL, w, &w->wake, e)) {
         return false;
     }
+    w->contents = media_cache_new(w->q, w->s->media_memory);
+    w->uploads = uploads_new(w->q, w->contents);
     redis_link_subscribe(w->wake, queue_wake_channel(w->q), on_wake);
     return true;
 }
@@ -330,6 +335,8 @@ tear_down(struct worker *w)
     close_senders(w);
     redis_link_free(w->wake);
     queue_close(w->q);
+    uploads_free(w->uploads);
+    media_cache_free(w->contents);
     journal_close(w->journal);
     composer_free(w->composer);
     free(w->parts);

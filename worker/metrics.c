@@ -49,4 +49,10 @@ struct metric worker_metrics[] = {
     [M_RELEASED] = {.name = "paceline_released_total",
                     .help = "Leases given back unsent.",
                     .type = METRIC_COUNTER},
+    [M_MEDIA_BYTES] = {.name = "paceline_media_bytes",
+                       .help = "Contents of media in this worker's memory.",
+                       .type = METRIC_GAUGE},
+    [M_MEDIA_MISSING] = {.name = "paceline_media_missing_total",
+                         .help = "Messages that waited because Redis had lost their medium.",
+                         .type = METRIC_COUNTER},
 };

@@ -62,6 +62,7 @@ render_text(struct delivery *d, char *at, int64_t now_ms, struct err *e)
     m.zone = keep_text(&at, j->zone);
     m.language = keep_text(&at, j->language);
     bool ok = compose(d->part->w->composer, &m, &d->text, &choice, e);
+    ok = ok && (!d->parts || parts_render(d->parts, d->part->w->composer, &m, e));
     if (ok && choice.bad_zone) {
         log_warn("zone_unknown", "job", LOG_S(d->lease.id), "zone", LOG_S(choice.bad_zone), "why",
                  LOG_S(choice.bad_zone_error.text), "used", LOG_S(choice.zone));
@@ -74,17 +75,32 @@ static bool
 check_length(const struct delivery *d, struct err *e)
 {
     const struct sender_instance *s = d->sender;
-    size_t max = s->type->max_chars ? s->type->max_chars(s->self, false) : 0;
+    bool caption = d->parts && d->parts->has_media;
+    bool unused = d->parts && d->parts->has_template;
+    size_t max = s->type->max_chars && !unused ? s->type->max_chars(s->self, caption) : 0;
     size_t n = max ? render_chars(d->text.data, d->text.len) : 0;
     return n <= max ||
            err_set(e, ERR_INPUT,
-                   "the text has %zu characters, more than the %zu that sender %s takes; shorten "
+                   "the %s has %zu characters, more than the %zu that sender %s takes; shorten "
                    "the template or the values",
-                   n, max, s->name);
+                   caption ? "caption" : "text", n, max, s->name);
 }
 
-static void
-cannot_send(struct delivery *d, const char *code, const char *why)
+/* What this sender cannot.  An audio's caption would be lost. */
+static bool
+check_parts(const struct delivery *d, struct err *e)
+{
+    const struct sender_instance *s = d->sender;
+    if (d->parts && d->parts->has_media && d->parts->ref.kind == MEDIA_AUDIO &&
+        d->job.content.len && !d->parts->has_template) {
+        return err_set(e, ERR_INPUT, "an audio has no caption; send the text by itself");
+    }
+    return !d->parts || parts_fit(d->parts, s->type->can ? s->type->can(s->self) : 0, e) ||
+           err_wrap(e, "sender %s", s->name);
+}
+
+void
+prepare_cannot_send(struct delivery *d, const char *code, const char *why)
 {
     d->outcome = (struct outcome){.class = OUTCOME_REJECTED, .scope = SCOPE_MESSAGE};
     (void)snprintf(d->outcome.code, sizeof d->outcome.code, "%s", code);
@@ -96,8 +112,8 @@ cannot_send(struct delivery *d, const char *code, const char *why)
 }
 
 /* Unsent, to be served again after hold_ms, by whichever worker. */
-static void
-give_back(struct delivery *d, int64_t hold_ms, const char *why)
+void
+prepare_give_back(struct delivery *d, int64_t hold_ms, const char *why)
 {
     d->hold_ms = hold_ms;
     d->hold_why = why;
@@ -145,6 +161,18 @@ set_pace(struct delivery *d, const struct queue_claimed *c)
 }
 
 void
+prepare_ready(struct delivery *d)
+{
+    if (d->part->w->draining) {
+        prepare_give_back(d, 0, "drain");
+        return;
+    }
+    d->message.media = d->parts && d->parts->has_media ? &d->parts->media : NULL;
+    d->message.template = d->parts && d->parts->has_template ? &d->parts->template : NULL;
+    deliver_step(d, EVENT_READY);
+}
+
+void
 prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_ms)
 {
     struct worker *w = part->w;
@@ -165,11 +193,11 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
     d->memory = xmalloc(2 * size + 2 * JOB_VARS_MAX + 16);
     memcpy(d->memory, c->payload, size);
     if (!job_decode(d->memory, c->payload_len, &d->job, &e)) {
-        cannot_send(d, "bad-payload", e.text);
+        prepare_cannot_send(d, "bad-payload", e.text);
         return;
     }
     if (d->job.device != c->lease.device || d->job.row != c->row) {
-        cannot_send(d, "bad-payload", "the payload belongs to another device or row");
+        prepare_cannot_send(d, "bad-payload", "the payload belongs to another device or row");
         return;
     }
     d->sender = worker_sender(w, d->job.sender.s, d->job.sender.len);
@@ -179,15 +207,23 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
                        (int)(d->job.sender.len < 64 ? d->job.sender.len : 64), d->job.sender.s);
         log_warn("no_sender", "job", LOG_S(d->lease.id), "sender", LOG_S(name), "cure",
                  LOG_S("add a [sender NAME] section to this worker's configuration"));
-        give_back(d, NO_SENDER_MS, "no-sender");
+        prepare_give_back(d, NO_SENDER_MS, "no-sender");
+        return;
+    }
+    if (!parts_read(&d->job, &d->parts, &e)) {
+        prepare_cannot_send(d, "bad-payload", e.text);
+        return;
+    }
+    if (!check_parts(d, &e)) {
+        prepare_cannot_send(d, "unsupported", e.text);
         return;
     }
     if (!render_text(d, d->memory + size, now_ms, &e)) {
-        cannot_send(d, "bad-template", e.text);
+        prepare_cannot_send(d, "bad-template", e.text);
         return;
     }
     if (!check_length(d, &e)) {
-        cannot_send(d, "too-long", e.text);
+        prepare_cannot_send(d, "too-long", e.text);
         return;
     }
     set_pace(d, c);
@@ -199,8 +235,8 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
     d->message.text_len = d->text.len;
     int64_t quiet_ms = quiet_left(c->quiet, now_ms);
     if (quiet_ms || w->draining) {
-        give_back(d, quiet_ms, "quiet");
+        prepare_give_back(d, quiet_ms, "quiet");
         return;
     }
-    deliver_step(d, EVENT_READY);
+    media_begin(d);
 }

@@ -5,6 +5,7 @@
 #define WORKER_SENDER_H
 
 #include "shared/err.h"
+#include "shared/media.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,8 +55,6 @@ struct outcome {
 
 const char *outcome_class_name(enum outcome_class c);
 const char *outcome_scope_name(enum outcome_scope s);
-
-enum media_kind { MEDIA_IMAGE, MEDIA_VIDEO, MEDIA_AUDIO, MEDIA_DOCUMENT };
 
 /* A medium: by exactly one of url, id and bytes. */
 struct media {

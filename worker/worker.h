@@ -2,6 +2,7 @@
  *
  * claim.c     which partition is asked when, and what a claim brings
  * prepare.c   a claimed job becomes a message
+ * media.c     its medium is brought to hand
  * deliver.c   one job from its lease to its recorded outcome (deliver_plan decides)
  * check.c     providers are asked how devices are
  * reassert.c  what a new incarnation is told before this worker claims in it */
@@ -14,7 +15,10 @@
 #include "shared/queue.h"
 #include "worker/deliver_plan.h"
 #include "worker/journal.h"
+#include "worker/media_cache.h"
+#include "worker/media_upload.h"
 #include "worker/pace.h"
+#include "worker/parts.h"
 #include "worker/sender.h"
 
 #include <ev.h>
@@ -23,7 +27,7 @@ struct settings {
     struct program_settings program;
     struct compose_settings compose;
     char *journal_dir;
-    int64_t lease, renew, concurrency, drain, poll_max, journal_records, device_rest;
+    int64_t lease, renew, concurrency, drain, poll_max, journal_records, media_memory, device_rest;
 };
 
 enum { CLAIM_DEVICES = QUEUE_BATCH_MAX / 2, SENDERS_MAX = 64 };
@@ -39,6 +43,7 @@ struct delivery {
     char *memory; /* payload and texts */
     struct job job;
     struct buf text;
+    struct parts *parts; /* NULL: text alone */
     const struct sender_instance *sender;
     struct message message;
     int64_t claimed_us, asked_ms, leased_ms; /* monotonic */
@@ -91,6 +96,8 @@ struct worker {
     struct redis_link *wake;
     struct journal *journal;
     struct composer *composer;
+    struct media_cache *contents;
+    struct uploads *uploads;
     char name[QUEUE_NAME_SIZE];
     struct part *parts;
     unsigned n_parts;
@@ -129,6 +136,8 @@ void deliver_add(struct delivery *d);
 /* An event of a delivery that no call has in hand. */
 void deliver_step(struct delivery *d, enum delivery_event event);
 void deliver_count(const char *kind);
+/* A claimed delivery ends by an outcome that came before the permit. */
+void deliver_unsent(struct delivery *d, const struct outcome *o);
 /* Sends what has gathered: permits, finishes, releases. */
 void deliver_flush(struct part *part);
 void deliver_renew(struct worker *w);
@@ -140,6 +149,19 @@ void deliver_release_all(struct worker *w);
 /* Takes a claimed job over; what it points to is borrowed until return. */
 void prepare_delivery(struct part *part, const struct queue_claimed *job, int64_t now_ms);
 
+/* The rest of it, once the medium is at hand. */
+void prepare_ready(struct delivery *d);
+/* A claimed delivery ends as failed; or goes back unsent, to be served again after hold_ms. */
+void prepare_cannot_send(struct delivery *d, const char *code, const char *why);
+void prepare_give_back(struct delivery *d, int64_t hold_ms, const char *why);
+
+/* --- media.c --------------------------------------------------------------------------------- */
+/* Brings the message's medium to hand, if it has one: prepare_ready() follows, at once or later,
+ * or the delivery's end. */
+void media_begin(struct delivery *d);
+/* An outcome that refuses nothing but the id of an uploaded medium becomes a retry; the id is
+ * forgotten. */
+void media_amend(const struct delivery *d, struct outcome *o);
 /* --- check.c --------------------------------------------------------------------------------- */
 /* Devices of this partition are asked for. */
 void check_take(struct part *part);
@@ -171,6 +193,8 @@ enum worker_metric {
     M_REDIS_UP,
     M_REASSERTED,
     M_RELEASED,
+    M_MEDIA_BYTES,
+    M_MEDIA_MISSING,
     M_CHECKED_ONLINE,
     M_CHECKED_OFFLINE,
     M_CHECKED_UNKNOWN,

@@ -92,7 +92,8 @@ def build(fleet, shape, name="older"):
     add("failed", f"01{32:08}", campaign=1)
     add("queued", f"601{32:08}", campaign=1)
     add("pending", f"01{33:08}", campaign=1, at="'2025-01-01 00:00:00'")  # too late
-    add("pending", f"01{34:08}", campaign=1, media="'http://x/y.jpg'")
+    add("pending", f"01{34:08}", campaign=1, media="'/uploads/y.jpg'")
+    add("pending", f"01{45:08}", campaign=1, media="'http://x/y.mp4'", text="''")
     add("pending", "not a phone", campaign=1)
     add("pending", f"01{35:08}", campaign=77)
     add("pending", f"01{36:08}", campaign=3, user=2, device=2)
@@ -125,6 +126,8 @@ RESULT = {
                 " LEFT JOIN campaigns c ON c.id = m.campaign_id LEFT JOIN sequences s ON s.id = m.sequence_id"
                 " LEFT JOIN sequence_steps p ON p.id = m.sequence_stepid LEFT JOIN leads l ON l.id = m.lead_id"
                 " WHERE a.table_name = 'broadcast_messages' ORDER BY 1",
+    "media": "SELECT 'c', name, media FROM campaigns WHERE media IS NOT NULL UNION ALL SELECT 'm', recipient_phone, media FROM"
+             " broadcast_messages WHERE media IS NOT NULL ORDER BY 1, 2",
     "adoptions": "SELECT table_name, old_id, old_status, new_status, reason, new_id IS NULL FROM adoptions ORDER BY 1, 2",
     "leads": "SELECT d.name, l.phone, l.name, l.niche, l.trigger_pending FROM leads l JOIN devices d ON d.id = l.device_id ORDER BY 1, 2",
     "contacts": "SELECT s.name, k.recipient_phone, k.total, k.first_at, k.last_at FROM sequence_contacts k"
@@ -213,6 +216,10 @@ def check_values(fleet):
     equal([("1", "first {name}", "0"), ("2", "second", "172800")],
           rows("SELECT position, content, delay_s FROM sequence_steps ORDER BY 1"), "steps")
     equal([("COLD", "COLD", "paused"), ("twin", None, "paused")], rows("SELECT name, `trigger`, status FROM sequences ORDER BY id"), "sequences")
+    links = [("campaign Stopped", {"type": "image", "url": "http://x/y.jpg"}), ("601" + f"{45:08}", {"type": "video", "url": "http://x/y.mp4"})]
+    equal(links, [(a, json.loads(b)) for a, b in rows(
+        "SELECT CONCAT('campaign ', name), media FROM campaigns WHERE media IS NOT NULL UNION ALL SELECT recipient_phone, media FROM"
+        " broadcast_messages WHERE media IS NOT NULL")], "links")
     equal("0", rows("SELECT COUNT(*) FROM leads WHERE trigger_pending = 1")[0][0], "leads that would be enrolled")
     # one message each, whatever the phones were typed as
     equal([("sent", "sent", "", "0"), ("pending", "skipped", "duplicate", "1")], sorted(status_of(fleet, 1), reverse=True), "1")
@@ -288,7 +295,8 @@ def texts_and_times_that_cannot_be_are_mended_and_counted():
         true(abs(int(got(4, "TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(3), scheduled_at)")[0]) - 480) < 5, "read as UTC")
         equal({"texts that were no UTF-8, mended with '?'": 4, "texts that were too long, shortened": 2,
                "times that are none, left empty": 1, "times that a clock change left out, moved forward": 1,
-               "rows with a picture or file, which is not taken over": 2},
+               "rows with a picture or file, passed on as a link": 2,
+               "rows with a picture or file that is no link, which is not taken over": 1},
               {n["what"]: n["count"] for n in done["notes"]}, "notes")
 
 

@@ -51,6 +51,7 @@ STORMS = {
 ELSEWHERE = {
     "archive.copied": "archive_test", "archive.committed": "archive_test",
     "adopt.copied": "adopt_test", "adopt.committed": "adopt_test",
+    "media.inserted": "media_test", "media.stored": "media_test", "dispatch.medium": "media_test",
     "inlet.inserted": "inlet_test", "inlet.committed": "inlet_test",
     "receipts.inserted": "receipts_test", "receipts.committed": "receipts_test",
     "receipts.applied": "receipts_test", "receipts.settled": "receipts_test",

@@ -3,6 +3,7 @@
 number.  The commands come from `paceline --help`: one without a case here fails.
 
     tests/integration/isolation_test.py [name part ...]"""
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ CHILDREN = {
     "sequence_devices": "sequence_id IN (SELECT id FROM sequences WHERE user_id = {user})",
     "sequence_steps": "sequence_id IN (SELECT id FROM sequences WHERE user_id = {user})",
     "sequence_requests": "sequence_id IN (SELECT id FROM sequences WHERE user_id = {user})",
+    "media_pieces": "media_id IN (SELECT id FROM media WHERE user_id = {user})",
     "recurring_devices": "recurring_id IN (SELECT id FROM recurring_messages WHERE user_id = {user})",
     "recurring_contacts": "recurring_id IN (SELECT id FROM recurring_messages WHERE user_id = {user})",
     "message_events": "message_id IN (SELECT id FROM broadcast_messages WHERE user_id = {user})",
@@ -56,8 +58,8 @@ class World:
         """Texts as they are; times now."""
         times = [c for c in ("created_at", "updated_at") if table not in (
             "campaign_devices", "sequence_devices", "recurring_devices", "sequence_steps", "recurring_contacts",
-            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests", "receipts", "account_recipients")]
-        if table in ("opt_outs", "sequence_requests"):
+            "recurring_message_logs", "message_events", "sequence_contacts", "sequence_requests", "receipts", "account_recipients", "media_pieces")]
+        if table in ("opt_outs", "sequence_requests", "media"):
             times = ["created_at"]
         names = list(columns) + times
         values = [v if isinstance(v, str) and v.startswith("UTC_") else literal(v) for v in columns.values()] + [NOW] * len(times)
@@ -80,24 +82,29 @@ class World:
         d["account"] = self.insert("accounts", user_id=user, name=w + "-waba", daily_recipients=100)
         self.insert("account_recipients", account_id=d["account"], phone=d["phones"][1], last_at=NOW)
         self.sql.exec(f"UPDATE devices SET account = '{w}-waba' WHERE user_id = {user}")
+        d["hash"] = hashlib.sha256(w.encode()).hexdigest()
+        d["media"] = self.insert("media", user_id=user, sha256=d["hash"], mime="image/jpeg", size=7, filename=w + ".jpg")
+        self.insert("media_pieces", media_id=d["media"], position=0, content="content")
+        beside = {"media": json.dumps({"type": "image", "sha256": d["hash"], "filename": w + ".jpg"}),
+                  "template": json.dumps({"name": w, "language": "ms"})}
         d["campaigns"] = {}
         for status in ("draft", "scheduled", "running", "paused", "finished", "cancelled"):
             c = self.insert("campaigns", user_id=user, name=f"{w}-{status}", status=status, content=w + " text", niche=w,
-                            total=7, scheduled_at=NOW, started_at=NOW, audience_max_lead=9, expanded_at=NOW)
+                            total=7, scheduled_at=NOW, started_at=NOW, audience_max_lead=9, expanded_at=NOW, **beside)
             self.insert("campaign_devices", campaign_id=c, device_id=d["device"])
             d["campaigns"][status] = c
         self.sql.exec(f"UPDATE campaigns SET finished_at = {NOW} WHERE user_id = {user} AND status IN ('finished', 'cancelled')")
         d["sequence"] = self.insert("sequences", user_id=user, name=w + "-seq", trigger=w + "-go")
         d["sequences"] = [d["sequence"], self.insert("sequences", user_id=user, name=w + "-seq2", status="paused",
                                                      next_sequence_id=d["sequence"])]
-        d["step"] = self.insert("sequence_steps", sequence_id=d["sequence"], position=1, content=w + " step")
+        d["step"] = self.insert("sequence_steps", sequence_id=d["sequence"], position=1, content=w + " step", **beside)
         self.insert("sequence_devices", sequence_id=d["sequence"], device_id=d["device"])
         self.insert("sequence_requests", sequence_id=d["sequence"], lead_id=d["leads"][1])
         self.insert("sequence_contacts", sequence_id=d["sequence"], user_id=user, device_id=d["device"], lead_id=d["leads"][0],
                     recipient_phone=d["phones"][0], entry_sequence_id=d["sequence"], enrolled_at=NOW)
         d["recurring"] = self.insert("recurring_messages", user_id=user, name=w + "-rule", content=w + " daily", freq="daily",
                                      at_times="09:00", start_local="2026-01-01 00:00:00", planned_after=NOW,
-                                     audience="contacts", status_reason=w)
+                                     audience="contacts", status_reason=w, **beside)
         self.insert("recurring_devices", recurring_id=d["recurring"], device_id=d["device"])
         self.insert("recurring_contacts", recurring_id=d["recurring"], device_id=d["device"], phone=d["phones"][6], name=w)
         self.insert("recurring_message_logs", recurring_id=d["recurring"], user_id=user, occurrence_at=NOW, status="running",
@@ -583,6 +590,27 @@ def _(w, verb):
         each(w, what, "archive", "restore", f"--{what}", "@", refused=what != "message")
     both(w, "archive", "restore", "--all", "--dry-run")
     both(w, "archive", "restore", "--all")
+
+
+@case("media add", "media list", "media show", "media remove", turn=1)
+def _(w, verb):
+    if verb == "media list":
+        both(w, "media", "list")
+        w.does("media", "list")
+        return
+    if verb == "media add":
+        w.does("media", "add", w.file("mine.jpg", "kestrel"), "--type", "document")  # what A has as well, and is B's own now
+        equal(1, w.sql.one(f"SELECT COUNT(*) FROM media WHERE user_id = {B} AND sha256 = '{w.a['hash']}'"), "contents of B")
+        w.sql.exec(f"DELETE FROM media WHERE user_id = {B} AND sha256 = '{w.a['hash']}'")
+        for more in (["campaign", "create", "mine"], ["sequence", "create", "mine", "--step", "0s:"],
+                     ["recurring", "create", "mine", "--freq", "daily", "--at", "09:00"]):
+            w.look([*more, "--image", "sha256:" + w.a["hash"], "--devices", "bob-dev"], True)
+        return
+    for length in (6, 20, 64):
+        w.look([*verb.split(), w.a["hash"][:length]], True)
+    both(w, *verb.split(), w.b["hash"])
+    if verb == "media show":
+        w.does("media", "show", w.b["hash"])
 
 
 @case("adopt")

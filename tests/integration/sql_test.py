@@ -3,6 +3,7 @@
 the server against large tables: no scan of a large table, no large sort.
 
     tests/integration/sql_test.py [name part ...]      SQL_ROWS: of the large ledger (60000)"""
+import json
 import os
 import re
 import signal
@@ -45,6 +46,7 @@ def live_through_everything(fleet):
     fleet.campaign("niche", niche="none")
     fleet.campaign("stopped")
     other_sources(fleet)
+    media(fleet)
     wait_until(lambda: len(fleet.ledger()) > 100, 20, "sends")
     fleet.ctl("campaign", "pause", "stopped")
     fleet.ctl("device", "pause", "d1-3")
@@ -128,6 +130,27 @@ def other_sources(fleet):
                    " created_at, updated_at) SELECT CONCAT('direct-', id), user_id, device_id, 'direct', phone, 'x',"
                    " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM leads WHERE id % 30 = 0")
     wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE sequence_id = %d" % first) > 0, 20, "enrolment")
+
+
+def media(fleet):
+    """A campaign with a picture, which Redis loses on the way, and rows with media of their own."""
+    picture = os.path.join(fleet.folder, "picture.jpg")
+    with open(picture, "wb") as f:
+        f.write(b"\xff\xd8\xff\xe0" + b"x" * 2000)
+    fleet.ctl("media", "add", picture)
+    fleet.ctl("campaign", "create", "picture", "--image", picture, "--devices", "all", "--start", "now")
+    stored = json.loads(fleet.ctl("--json", "media", "list")[1])[0]["sha256"]
+    fleet.sql.exec("INSERT INTO broadcast_messages (job_id, user_id, device_id, kind, recipient_phone, media, template, scheduled_at,"
+                   " created_at, updated_at) SELECT CONCAT('media-', id), user_id, device_id, 'direct', phone,"
+                   f" IF(id % 60 = 0, '{{', '{{\"type\":\"image\",\"sha256\":\"{stored}\"}}'), IF(id % 90 = 0, '{{}}', NULL),"
+                   " UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3) FROM leads WHERE id % 30 = 0")
+    fleet.redis.call("SADD", "pl:media-wanted", f"1/{stored}", "1/" + "0" * 64)
+    fleet.ctl("media", "show", stored)
+    fleet.ctl("media", "remove", stored, check=False)
+    fleet.ctl("sequence", "create", "picture", "--step", "0s:", "--image", "sha256:" + stored, "--devices", "all")
+    fleet.ctl("campaign", "show", "picture")
+    fleet.ctl("sequence", "show", "picture")
+    fleet.ctl("sequence", "cancel", "picture")
 
 
 def ask_everything(fleet):
@@ -220,6 +243,9 @@ def fill(sql, mixture):
                  " SELECT 2, 'meta', ELT(1 + seq % 4, 'sent', 'delivered', 'read', 'stop'), CONCAT('wamid.', seq DIV 3), IF(seq % 2, CONCAT('large-', seq), NULL),"
                  " CONCAT('77', seq), IF(seq % 4 = 3, CONCAT('77', seq), NULL), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), IF(seq % 100, 'applied', ELT(1 + seq DIV 100 % 2,"
                  f" 'orphan', 'new')), UTC_TIMESTAMP(3) + INTERVAL seq % 1000 SECOND - INTERVAL 900 SECOND FROM seq_1_to_{OTHERS}")
+        sql.exec("INSERT INTO media (user_id, sha256, mime, size, created_at) SELECT 2, SHA2(seq, 256), 'image/jpeg', 1, UTC_TIMESTAMP(3)"
+                 f" FROM seq_1_to_{OTHERS // 10}")
+        sql.exec("INSERT INTO media_pieces (media_id, position, content) SELECT id, 0, 'x' FROM media WHERE user_id = 2")
         sql.exec("INSERT INTO message_events (message_id, gen, token, event, happened_at)"
                  f" SELECT 1000000 + seq, 1, 1, 'sent', UTC_TIMESTAMP(3) FROM seq_1_to_{OTHERS}")
     # Devices and campaigns have some hundred rows each, as an audience has; half of the messages are of other sources.
@@ -240,7 +266,7 @@ def fill(sql, mixture):
             print(f"    {min(ROWS, begin + CHUNK - 1):,} rows", flush=True)
     sql.query("ANALYZE TABLE broadcast_messages, message_events, leads, devices, campaigns, campaign_devices, opt_outs, accounts, account_recipients,"
               " recipient_rests, sequences, sequence_steps, sequence_requests, sequence_contacts, recurring_messages, recurring_contacts,"
-              " recurring_message_logs, receipts")
+              " recurring_message_logs, receipts, media, media_pieces")
 
 
 def explain(sql, statement):

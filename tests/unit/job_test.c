@@ -75,6 +75,8 @@ any_job(void)
                     .batch_pause_ms = any_int(),
                     .zone = any_text(60),
                     .language = any_text(30),
+                    .media = any_text(300),
+                    .template_json = any_text(300),
                     .n_vars = one_of(20) ? one_of(5) : one_of(JOB_VARS_MAX + 1)};
     for (size_t i = 0; i < 2 * j.n_vars; i++) {
         j.vars[i] = any_text(300);
@@ -103,6 +105,8 @@ check_same(const struct job *want, const struct job *got)
     check_text(want->content, got->content);
     check_text(want->zone, got->zone);
     check_text(want->language, got->language);
+    check_text(want->media, got->media);
+    check_text(want->template_json, got->template_json);
     CHECK_INT(want->n_vars, got->n_vars);
     for (size_t i = 0; i < 2 * want->n_vars; i++) {
         check_text(want->vars[i], got->vars[i]);
@@ -119,10 +123,10 @@ decode(const char *p, size_t n, struct job *ret, struct err *e)
     }
     bool ok = job_decode(exact, n, ret, e);
     if (ok) { /* every text lies within the payload */
-        const struct job_text *texts[] = {&ret->sender,  &ret->device_ref, &ret->recipient,
-                                          &ret->name,    &ret->content,    &ret->zone,
-                                          &ret->language};
-        for (size_t i = 0; i < 7; i++) {
+        const struct job_text *texts[] = {&ret->sender,   &ret->device_ref, &ret->recipient,
+                                          &ret->name,     &ret->content,    &ret->zone,
+                                          &ret->language, &ret->media,      &ret->template_json};
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             CHECK(!texts[i]->len ||
                   (texts[i]->s >= exact && texts[i]->len <= (size_t)(exact + n - texts[i]->s)));
         }
@@ -189,7 +193,9 @@ encode_small(struct buf *out)
                     .vars = {{"name", 4}, {"Ada", 3}, {"x", 1}, {"", 0}},
                     .n_vars = 2,
                     .zone = {"Asia/Jakarta", 12},
-                    .language = {"id", 2}};
+                    .language = {"id", 2},
+                    .media = {"M", 1},
+                    .template_json = {"T", 1}};
     job_encode(&j, out);
 }
 
@@ -218,19 +224,19 @@ TEST(a_byte_behind_the_end_is_refused)
     buf_done(&out);
 }
 
-/* What encode_small() writes behind the variables: zone, language, known. */
+/* What encode_small() writes behind the variables: zone, language, known, media, template. */
 static const char later[] = "\xac"
-                            "Asia/Jakarta\xa2id\x00";
-enum { LATER = sizeof later - 1, LATER_FIELDS = 3 };
+                            "Asia/Jakarta\xa2id\x00\xa1M\xa1T";
+enum { LATER = sizeof later - 1, LATER_FIELDS = 5 };
 
 TEST(fields_of_a_later_program_are_skipped)
 {
     struct buf out = {0};
     struct job got;
     encode_small(&out);
-    CHECK(memcmp(out.data, "\xdc\x00\x12", 3) == 0); /* eighteen elements */
+    CHECK(memcmp(out.data, "\xdc\x00\x14", 3) == 0); /* twenty elements */
     struct buf longer = {0};
-    buf_add(&longer, "\xdc\x00\x14", 3);
+    buf_add(&longer, "\xdc\x00\x16", 3);
     buf_add(&longer, out.data + 3, out.len - 3);
     buf_add(&longer, "\xa3new\xc0", 5);
     CHECK_OK(decode(longer.data, longer.len, &got, e));
@@ -240,7 +246,7 @@ TEST(fields_of_a_later_program_are_skipped)
     buf_done(&out);
 }
 
-TEST(a_payload_of_an_older_program_has_neither_zone_nor_language)
+TEST(a_payload_of_an_older_program_has_no_later_fields)
 {
     struct buf out = {0}, older = {0};
     struct job got;
@@ -251,6 +257,7 @@ TEST(a_payload_of_an_older_program_has_neither_zone_nor_language)
     CHECK_INT(2, got.n_vars);
     CHECK_INT(0, got.zone.len);
     CHECK_INT(0, got.language.len);
+    CHECK_INT(0, got.media.len + got.template_json.len);
     buf_clear(&older);
     buf_add(&older, "\xdc\x00\x10", 3);                      /* sixteen */
     buf_add(&older, out.data + 3, out.len - 3 - LATER + 13); /* and the zone */

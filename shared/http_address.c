@@ -1,9 +1,11 @@
 /* Addresses a provider cannot have.  The check is made on the resolved address just before connect,
  * so that neither a name that resolves to a private one nor an odd spelling (0x7f.1, 2130706433)
  * gets by. Ranges: the IANA special-purpose address registries (RFC 6890 and its updates). */
-#include "worker/http.h"
+#include "shared/http_address.h"
 
 #include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 
