@@ -11,6 +11,7 @@ static const struct {
 } words[] = {
     [CAP_FREQUENCY] = {"frequency-cap", "the recipient has had enough for now",
                        "the recipient has had enough until it would be too late"},
+    [CAP_REST] = {"recipient-rests", "the provider wants the recipient left alone for now", ""},
     [CAP_ACCOUNT] = {"account-limit", "the account has written to as many people as it may", ""},
 };
 
@@ -100,6 +101,7 @@ keep_going(struct pass *x, const struct cap *caps)
         if (caps[i].fate == CAP_GO) {
             x->items[kept] = x->items[i];
             x->payloads[kept] = x->payloads[i];
+            x->item_stored[kept] = x->item_stored[i];
             x->items[kept].order = kept;
             kept++;
         } else {
@@ -116,9 +118,10 @@ caps_apply(struct pass *x, struct err *e)
         return true;
     }
     struct cap *caps = xcalloc(x->n_items, sizeof *caps);
-    bool ok = caps_frequency(x, caps, e) && caps_quota(x, caps, e) &&
+    bool ok = caps_frequency(x, caps, e) && caps_rests(x, caps, e) && caps_quota(x, caps, e) &&
               write_rows(x, caps, CAP_NEVER, CAP_FREQUENCY, e) &&
               write_rows(x, caps, CAP_LATER, CAP_FREQUENCY, e) &&
+              write_rows(x, caps, CAP_LATER, CAP_REST, e) &&
               write_rows(x, caps, CAP_LATER, CAP_ACCOUNT, e);
     if (ok) {
         keep_going(x, caps);

@@ -7,7 +7,7 @@
 #include "producer/caps_plan.h"
 #include "producer/dispatch_internal.h"
 
-enum cap_why { CAP_FREQUENCY, CAP_ACCOUNT };
+enum cap_why { CAP_FREQUENCY, CAP_ACCOUNT, CAP_REST };
 
 /* One for each of x->items, in their order. */
 struct cap {
@@ -22,6 +22,9 @@ MUST_USE bool caps_apply(struct pass *x, struct err *e);
 
 /* --- dispatch_frequency.c: how much one recipient gets --------------------------------------- */
 MUST_USE bool caps_frequency(struct pass *x, struct cap *caps, struct err *e);
+
+/* --- dispatch_rest.c: whom the provider wants left alone ------------------------------------- */
+MUST_USE bool caps_rests(struct pass *x, struct cap *caps, struct err *e);
 
 /* --- dispatch_quota.c: how many recipients an account writes to ------------------------------ */
 MUST_USE bool caps_quota(struct pass *x, struct cap *caps, struct err *e);

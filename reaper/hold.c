@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REASON_SIZE = 400, ALIKE_MAX = 1000, ALIKE_SHARE = 10 };
+enum { REASON_SIZE = 400, ALIKE_MAX = 1000, ALIKE_SHARE = 10, CLEAN_MS = 10000, CLEAN_ROWS = 1000 };
 
 static void
 reason_of(const struct queue_result *r, const char *before, char out[REASON_SIZE])
@@ -199,4 +199,13 @@ settle_holds(struct store *db, const struct settle_batch *b, struct err *e)
         }
     }
     return true;
+}
+
+bool
+rests_pass(struct reaper *r, struct err *e)
+{
+    return !program_due(&r->next_rests, CLEAN_MS) ||
+           store_execf(r->db, NULL, e,
+                       "DELETE FROM recipient_rests WHERE until_at < UTC_TIMESTAMP(3) LIMIT %d",
+                       CLEAN_ROWS);
 }

@@ -79,7 +79,7 @@ single_steps(struct reaper *r, struct err *e)
         return true;
     }
     bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) &&
-              contacts_pass(r, e) && check_pass(r, e);
+              contacts_pass(r, e) && check_pass(r, e) && rests_pass(r, e);
     if (ok && clock_mono_ms() >= r->next_progress) {
         int64_t began = clock_mono_ms();
         ok = progress_pass(r, e);

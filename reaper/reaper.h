@@ -64,7 +64,7 @@ struct reaper {
         next_recovery, next_audit;
     int64_t progress_ms;
     struct archive *archive; /* the pass under way */
-    int64_t next_archive, next_receipts, next_clean, next_accounts;
+    int64_t next_archive, next_receipts, next_clean, next_accounts, next_rests;
     uint64_t turn_account; /* behind which the next look begins */
     char fresh_at[32];     /* queued_at of the last row looked at */
     uint64_t fresh_id;
@@ -81,6 +81,8 @@ MUST_USE bool progress_pass(struct reaper *r, struct err *e);
 /* Keeps the ledgers of accounts: entries move on to what was sent later, old ones go. */
 MUST_USE bool accounts_pass(struct reaper *r, struct err *e);
 MUST_USE bool contacts_pass(struct reaper *r, struct err *e);
+/* Deletes rests of recipients that are over. */
+MUST_USE bool rests_pass(struct reaper *r, struct err *e);
 MUST_USE bool check_pass(struct reaper *r, struct err *e);
 MUST_USE bool members_pass(struct reaper *r, struct err *e);
 MUST_USE bool receipts_pass(struct reaper *r, struct err *e);

@@ -149,6 +149,10 @@ def pairs_new_contacts_and_recipients_wait_alone():
         equal({"sent": 19, "failed": 1}, {k: int(v) for k, v in of(3).items()}, "device 3")
         equal([(str(third), "131049")], [(str(p), c) for p, c in fleet.sql.rows("SELECT phone, code FROM recipient_rests WHERE until_at > UTC_TIMESTAMP(3) + INTERVAL 23 HOUR")],
               "recipients that rest")
+        again = fleet.campaign("again", devices=[3], content="once more")
+        wait_until(lambda: {k: int(v) for k, v in fleet.statuses(again).items()} == {"sent": 19, "pending": 1}, 20,
+                   lambda: f"another campaign to leave it alone: {fleet.statuses(again)}")
+        equal("recipient-rests", fleet.sql.one(f"SELECT error_class FROM broadcast_messages WHERE campaign_id = {again} AND status = 'pending'"), "why")
         scopes = {h["scope"] for h in json.loads(fleet.ctl("--json", "holds")[1])}
         true({"new contacts", "recipient"} <= scopes, f"{scopes}")
 
