@@ -605,6 +605,30 @@ def an_id_that_has_ended_is_dropped_and_a_failed_upload_is_no_attempt():
 
 
 @test
+def an_upload_that_outlasts_a_lease_is_made_once_all_the_same():
+    if not knows("worker/sender_cloudapi.c", ".upload"):
+        return
+    cloud = Cloud()
+    quick = cloud.upload
+
+    def slow(device, body):
+        pause(2.5)
+        return quick(device, body)
+
+    cloud.upload = slow
+    with world({"worker": {"lease": "800ms", "renew": "200ms"}}, stub=False, senders={"cloud": cloud.sender()}) as fleet:
+        fleet.devices(1, sender="cloud", max_in_flight=3)
+        fleet.sql.exec("UPDATE devices SET sender_ref = '77'")
+        fleet.leads(6)
+        fleet.ctl("campaign", "create", "c", "--image", file(fleet, "p.jpg", JPEG), "--devices", "all", "--start", "now")
+        fleet.start()
+        fleet.drain()
+        equal(({"sent": 6}, 1, 6), (fleet.statuses(), len(cloud.uploads), len(cloud.messages)), "rows, uploads, messages")
+        equal(6, int(fleet.sql.one("SELECT SUM(attempt) FROM broadcast_messages")), "attempts")
+        fleet.stop()
+
+
+@test
 def a_gateway_gets_the_content_with_the_message():
     if not knows("worker/sender_waha.c" if os.path.exists(os.path.join(ROOT, "worker/sender_waha.c")) else "worker/sender_gowa.c", "CAN_MEDIA_BYTES"):
         return
