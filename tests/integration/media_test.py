@@ -496,15 +496,6 @@ def a_sender_that_cannot_says_so():
             true(rows[name][:2] == ("failed", "unsupported") and says in rows[name][2], f"{name}: {rows[name]}")
 
 
-def knows(path, word):
-    """Whether a sender of this build knows of media."""
-    with open(os.path.join(ROOT, path)) as f:
-        found = word in f.read()
-    if not found:
-        print(f"    {path} knows no {word} yet")
-    return found
-
-
 class Provider(http.server.BaseHTTPRequestHandler):
     """The Cloud API, as far as a medium needs it: ids by device, and what is refused."""
     protocol_version = "HTTP/1.1"
@@ -553,8 +544,6 @@ class Cloud(http.server.ThreadingHTTPServer):
 
 @test
 def an_upload_is_made_once_for_a_device_and_its_id_is_named():
-    if not knows("worker/sender_cloudapi.c", ".upload"):
-        return
     cloud = Cloud()
     with world(stub=False, senders={"cloud": cloud.sender()}) as fleet:
         devices = fleet.devices(3, sender="cloud")
@@ -583,8 +572,6 @@ def an_upload_is_made_once_for_a_device_and_its_id_is_named():
 
 @test
 def an_id_that_has_ended_is_dropped_and_a_failed_upload_is_no_attempt():
-    if not knows("worker/sender_cloudapi.c", ".upload"):
-        return
     cloud = Cloud()
     with world(stub=False, senders={"cloud": cloud.sender()}) as fleet:
         (device,) = fleet.devices(1, sender="cloud")
@@ -606,8 +593,6 @@ def an_id_that_has_ended_is_dropped_and_a_failed_upload_is_no_attempt():
 
 @test
 def an_upload_that_outlasts_a_lease_is_made_once_all_the_same():
-    if not knows("worker/sender_cloudapi.c", ".upload"):
-        return
     cloud = Cloud()
     quick = cloud.upload
 
@@ -630,8 +615,6 @@ def an_upload_that_outlasts_a_lease_is_made_once_all_the_same():
 
 @test
 def a_gateway_gets_the_content_with_the_message():
-    if not knows("worker/sender_waha.c" if os.path.exists(os.path.join(ROOT, "worker/sender_waha.c")) else "worker/sender_gowa.c", "CAN_MEDIA_BYTES"):
-        return
     cloud = Cloud()
     bodies = []
     cloud.message = cloud.upload = lambda device, body: (bodies.append(body), (201, {"id": f"true_1@c.us_{len(bodies)}"}))[1]
@@ -649,8 +632,6 @@ def a_gateway_gets_the_content_with_the_message():
 
 @test
 def a_webhook_gets_the_link():
-    if not knows("worker/webhook_template.c", "media_url"):
-        return
     stub = {"body": '{"to":"{recipient}","text":"{text} {media_type} {media_url}"}'}
     with world(senders={"stub": stub}) as fleet:
         (device,) = fleet.devices(1)
