@@ -44,6 +44,16 @@ local function fields(e)
   return f
 end
 
+-- A Redis that fell back to an older state has forgotten tokens that it handed out: whoever holds one for this job
+-- would be taken for its new holder, and both be permitted.  So tokens of an incarnation begin at its time.
+local since = tonumber(redis.call('HGET', KEYS[1], 'since') or '0')
+local function next_token(device)
+  local token = redis.call('HINCRBY', device, 'token', 1)
+  if token >= since then return token end
+  redis.call('HSET', device, 'token', since)
+  return since
+end
+
 -- Settles what must not be sent; true when the entry is out of the way.
 local function set_aside(ids, jobs, name, e, f)
   local state = redis.call('HGET', stopped, f.src)
@@ -85,7 +95,7 @@ local function serve(jobs, device, ids, name)
       elseif set_aside(ids, jobs, name, e, f) then
         again, left = true, left - 1
       elseif free > 0 then
-        local token = redis.call('HINCRBY', device, 'token', 1)
+        local token = next_token(device)
         redis.call('HSET', ids, f.id, 'L ' .. f.gen .. ' ' .. e[1] .. ' ' .. token .. ' ' .. owner)
         redis.call('ZADD', leases, now + lease, name .. '/' .. f.id)
         in_flight = redis.call('HINCRBY', device, 'in_flight', 1)

@@ -69,6 +69,9 @@ rig_start(struct rig *r)
     redis_server_start(&r->server, NULL, NULL);
     rig_connect(r, RIG_PARTITIONS);
     rig_open_all(r);
+    for (unsigned p = 0; p < RIG_PARTITIONS; p++) { /* so that tokens begin at 1 */
+        CHECK_INT(1, redis_num(&r->server, "HDEL pl:{p%02u}:meta since", p));
+    }
 }
 
 void
