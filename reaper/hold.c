@@ -71,12 +71,28 @@ count_limited(struct store *db, const struct settle_entry *x, const char *status
     return ok;
 }
 
+/* One that has nothing left to send would only stand there, paused, and never end. */
+static bool
+has_more(struct store *db, const struct settle_entry *x, bool *ret, struct err *e)
+{
+    static const char *const open[] = {"pending", "processing", "queued"};
+    int64_t n = 0;
+    for (size_t i = 0; n == 0 && i < sizeof open / sizeof *open; i++) {
+        if (!count_limited(db, x, open[i], NULL, 1, &n, e)) {
+            return false;
+        }
+    }
+    *ret = n > 0;
+    return true;
+}
+
 /* A parameter that is wrong for one recipient may be wrong for all: the source stops when enough of
  * its messages were refused alike, and they are more than a tenth of what was sent. */
 static bool
 stop_alike(struct store *db, const struct settle_entry *x, struct err *e)
 {
     int64_t alike, sent;
+    bool more;
     char before[64];
     if (!has_table(x) || x->a.status != ROW_FAILED) {
         return true;
@@ -87,11 +103,12 @@ stop_alike(struct store *db, const struct settle_entry *x, struct err *e)
     if (alike < x->r.stop_after) {
         return true;
     }
-    if (!count_limited(db, x, "sent", NULL, ALIKE_SHARE * alike, &sent, e)) {
+    if (!count_limited(db, x, "sent", NULL, ALIKE_SHARE * alike, &sent, e) ||
+        !has_more(db, x, &more, e)) {
         return false;
     }
     (void)snprintf(before, sizeof before, "%" PRId64 " messages refused alike, ", alike);
-    return sent >= ALIKE_SHARE * alike || stop_source(db, x, before, e);
+    return !more || sent >= ALIKE_SHARE * alike || stop_source(db, x, before, e);
 }
 
 static bool

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NO_SENDER_MS = 30000 };
+/* A template or a medium that this sender cannot use may be the same in all of the source. */
+enum { NO_SENDER_MS = 30000, ALIKE = 3 };
 
 const struct sender_instance *
 worker_sender(const struct worker *w, const char *name, size_t len)
@@ -102,7 +103,8 @@ check_parts(const struct delivery *d, struct err *e)
 void
 prepare_cannot_send(struct delivery *d, const char *code, const char *why)
 {
-    d->outcome = (struct outcome){.class = OUTCOME_REJECTED, .scope = SCOPE_MESSAGE};
+    d->outcome =
+        (struct outcome){.class = OUTCOME_REJECTED, .scope = SCOPE_MESSAGE, .stop_after = ALIKE};
     (void)snprintf(d->outcome.code, sizeof d->outcome.code, "%s", code);
     (void)snprintf(d->outcome.text, sizeof d->outcome.text, "%s", why);
     d->kind = "failed";

@@ -74,6 +74,23 @@ def many_messages_refused_alike_pause_their_campaign_and_a_few_among_many_do_not
 
 
 @test
+def a_text_that_no_message_can_have_pauses_its_campaign():
+    with fleet_with_rules(conf={"producer": {"window": "20"}}) as fleet:
+        fleet.devices(1, gap=(1, 1))
+        fleet.leads(900)
+        fleet.start()
+        c = fleet.campaign("broken", content="Hi {{name")
+        wait_until(lambda: paused(fleet, "campaigns", "broken"), 20, "the campaign to be paused")
+        true("messages refused alike, bad-template" in paused(fleet, "campaigns", "broken")[0][0], f"{paused(fleet, 'campaigns', 'broken')}")
+        true(fleet.statuses(c)["failed"] < 900, f"{fleet.statuses(c)}")
+        fleet.sql.exec(f"UPDATE campaigns SET content = 'Hi {{{{name}}}}' WHERE id = {c}")
+        fleet.ctl("campaign", "resume", "broken")
+        fleet.drain()
+        end = fleet.statuses(c)
+        true(end["sent"] + end["failed"] == 900 and end["sent"] > 0, f"{end}")
+
+
+@test
 def a_device_and_an_account_stop_until_a_person_resumes_them():
     with fleet_with_rules() as fleet:
         spammer, friend = fleet.devices(2)
