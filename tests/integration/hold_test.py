@@ -103,6 +103,32 @@ def a_device_and_an_account_stop_until_a_person_resumes_them():
 
 
 @test
+def what_redis_stopped_for_a_result_that_changes_nothing_goes_on():
+    """A receipt or a repeated result may have ended the row before: then nobody sees the stop in MySQL, so it must not stay in Redis."""
+    with fleet_with_rules() as fleet:
+        fleet.devices(2)
+        c = fleet.campaign("c", expanded_at="2026-01-01", status="running")
+        for device, job, status in ((1, "device", "sent"), (2, "source", "sent"), (1, "next", "pending")):
+            fleet.sql.exec("INSERT INTO broadcast_messages (job_id, user_id, device_id, kind, campaign_id, recipient_phone, content, status, gen,"
+                           f" attempt, sent_at, scheduled_at, created_at, updated_at) VALUES ('{job}', 1, {device}, 'campaign', {c}, '{60100000 + len(job)}',"
+                           f" 'x', '{status}', 1, 1, UTC_TIMESTAMP(3), '2100-01-01', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
+        fleet.start(worker=0)
+        for device, stop in ((1, "device"), (2, "source")):
+            key = f"pl:{{p{device % 8:02}}}"
+            if stop == "device":
+                fleet.redis.call("HSET", f"{key}:d:1", "paused", "spam", "config", "1")
+            else:
+                fleet.redis.call("HSET", f"{key}:stopped", f"c{c}", "paused")
+            fleet.redis.call("XADD", f"{key}:results", "*", "kind", "deferred", "id", stop, "row",
+                             fleet.sql.one(f"SELECT id FROM broadcast_messages WHERE job_id = '{stop}'"), "dev", device, "gen", 1, "tok", 1,
+                             "code", "spam", "text", "", "late", 0, "stop", stop)
+        wait_until(lambda: fleet.redis.call("HGET", "pl:{p01}:d:1", "paused") is None, 15, "the device to go on")
+        wait_until(lambda: fleet.redis.call("HGET", "pl:{p02}:stopped", f"c{c}") is None, 15, "the campaign to go on")
+        equal([("active",), ("active",)], fleet.sql.rows("SELECT status FROM devices"), "devices")
+        equal("sent", fleet.sql.one("SELECT status FROM broadcast_messages WHERE job_id = 'device'"), "row")
+
+
+@test
 def a_busy_endpoint_holds_its_devices_and_no_others_and_is_probed():
     with fleet_with_rules() as fleet:
         fleet.devices(6)
