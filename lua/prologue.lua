@@ -87,7 +87,8 @@ end
 
 -- What an account or an endpoint said about all of its devices, by field e:<sender> or a:<user>/<account>:
 --   until count code [device]    no device of theirs is served before; behind it one that is named probes, and the
---                                others look again every second
+--                                others look again every second.  Before that they look every minute: whoever
+--                                ends a hold has ended it for all of them
 local function holds_of(holds, device)
   local list = {}
   if redis.call('EXISTS', holds) == 0 then return list end
@@ -108,7 +109,7 @@ local function held_back(list, device, name)
     if h.ends > now and h.probe ~= name and (not longest or h.ends > longest.ends) then longest = h end
   end
   if not longest then return false end
-  local ends = longest.probe and math.min(longest.ends, now + 1000) or longest.ends
+  local ends = math.min(longest.ends, now + (longest.probe and 1000 or 60000))
   redis.call('HSET', device, 'next', ends, 'held', longest.code)
   return true
 end

@@ -157,6 +157,28 @@ TEST(a_probe_that_is_refused_for_its_own_sake_lets_another_device_probe)
     rig_stop(&r);
 }
 
+/* An endpoint may ask for a day; who has mended it need not wait so long. */
+TEST(a_long_hold_is_looked_at_every_minute_and_a_resumed_device_probes)
+{
+    start(1, 2);
+    struct queue_permit probe;
+    hold();
+    CHECK(!gives_a_job(21));
+    int64_t rests = rig_field_num(&r, 21, "next") - redis_now_ms(&r.server);
+    CHECK(rests > 50000 && rests <= 60000);
+    for (int i = 0; i < 2; i++) {
+        r.pace.version++;
+        (void)snprintf(r.pace.paused, sizeof r.pace.paused, "%s", i ? "" : "ops");
+        CHECK_RUN(ERR_NONE, &r, steer_device, 17, &r.pace);
+    }
+    CHECK_INT(1, rig_claim(&r, 17, 1, &probe));
+    CHECK_INT(PERMIT_GO, rig_permit(&r, &probe));
+    CHECK(!gives_a_job(21));
+    CHECK_INT(FINISH_OK, rig_finish(&r, &probe, "sent"));
+    CHECK(gives_a_job(21));
+    rig_stop(&r);
+}
+
 TEST(a_new_contact_reached_before_the_refusal_does_not_end_it)
 {
     struct queue_permit jobs[2];
