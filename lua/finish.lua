@@ -105,10 +105,11 @@ local function act_upon(device, pairs_key, a, permitted)
     more = {'rest', hold}
   elseif hold > 0 then
     more = {'wait', hold}
-  elseif permitted and (kind == 'sent' or kind == 'failed' or kind == 'retry') then
-    end_holds(holds, device, ARGV[a])
   end
-  if kind ~= 'unknown' then give_up_probe(holds, device, ARGV[a]) end
+  if kind ~= 'unknown' then
+    local answered = permitted and act == '' and hold == 0 and (kind == 'sent' or kind == 'failed' or kind == 'retry')
+    end_probe(holds, device, ARGV[a], answered)
+  end
   if stop == 'source' then
     if redis.call('HGET', stopped, ARGV[a + 19]) ~= 'cancelled' then redis.call('HSET', stopped, ARGV[a + 19], 'paused') end
   elseif stop ~= '' then

@@ -70,7 +70,7 @@ local function decide(jobs, device, ids, pairs_key, a)
     end_lease(leases, device, name, id)
     remove_entry(jobs, w[3])
     redis.call('HSET', ids, id, (kind == 'returned' and 'R ' or 'D ') .. gen .. ' ' .. token .. ' ' .. kind)
-    give_up_probe(holds, device, name)
+    end_probe(holds, device, name)
     result(results, kind, id, row, name, gen, token, 'code', code, ...)
     return 'stopped'
   end
@@ -94,7 +94,7 @@ local function decide(jobs, device, ids, pairs_key, a)
   if answer then
     end_lease(leases, device, name, id)
     redis.call('HSET', ids, id, 'W ' .. gen .. ' ' .. w[3])
-    give_up_probe(holds, device, name)
+    end_probe(holds, device, name)
     return answer
   end
   for _, ring in ipairs(rings) do

@@ -113,17 +113,12 @@ local function held_back(list, device, name)
   redis.call('HSET', device, 'next', ends, 'held', longest.code)
   return true
 end
--- The device's probe ends without an answer of theirs: another one may probe at once.
-local function give_up_probe(holds, device, name)
+-- The device's probe is over.  answered: what it probed holds nobody any more; else another device may probe at once.
+-- (What was sent before a hold began and is answered behind it says nothing of it.)
+local function end_probe(holds, device, name, answered)
   for _, h in ipairs(holds_of(holds, device)) do
-    if h.probe == name then redis.call('HSET', holds, h.field, now .. ' ' .. h.count .. ' ' .. h.code) end
-  end
-end
--- They answered the device: what it probed, or what was over, holds nobody any more.  What was sent before a hold
--- began and is answered behind it says nothing of it.
-local function end_holds(holds, device, name)
-  for _, h in ipairs(holds_of(holds, device)) do
-    if h.probe == name or h.ends <= now then redis.call('HDEL', holds, h.field) end
+    if h.probe == name and answered then redis.call('HDEL', holds, h.field)
+    elseif h.probe == name then redis.call('HSET', holds, h.field, now .. ' ' .. h.count .. ' ' .. h.code) end
   end
 end
 

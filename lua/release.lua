@@ -16,7 +16,7 @@ for k = 5, #KEYS, 3 do
   local w = words(redis.call('HGET', ids, id))
   if (w[1] == 'L' or w[1] == 'P') and w[2] == gen and w[4] == token then
     end_lease(KEYS[3], device, name, id)
-    give_up_probe(KEYS[4], device, name)
+    end_probe(KEYS[4], device, name)
     if w[3] == '-' then redis.call('HDEL', ids, id) -- its entry is lost: reconcile puts the row back
     else redis.call('HSET', ids, id, 'W ' .. gen .. ' ' .. w[3]) end
     if later > 0 and tonumber(redis.call('HGET', device, 'next') or '0') < now + later then

@@ -84,7 +84,11 @@ TEST(an_answer_to_what_was_sent_before_the_hold_does_not_end_it)
     CHECK_INT(FINISH_OK, rig_finish(&r, &early, "sent"));
     CHECK(is_held());
     CHECK(!gives_a_job(17) && !gives_a_job(21));
+    (void)redis_do(&r.server, "DEL pl:{p01}:holds");
+    early = send_one(21);
     hold_until_now();
+    CHECK_INT(FINISH_OK, rig_finish(&r, &early, "sent")); /* nor one that is over */
+    CHECK(is_held());
     struct queue_permit probe = send_one(17);
     CHECK(!gives_a_job(21));
     CHECK_INT(FINISH_OK, rig_finish(&r, &probe, "sent"));
