@@ -77,7 +77,7 @@ def many_messages_refused_alike_pause_their_campaign_and_a_few_among_many_do_not
 def a_device_and_an_account_stop_until_a_person_resumes_them():
     with fleet_with_rules() as fleet:
         spammer, friend = fleet.devices(2)
-        shop = fleet.devices(2, prefix="shop", account="shop")
+        shop = fleet.devices(2, prefix="shop", account="my shop")
         rest = fleet.devices(2, prefix="rest", account="rest")
         fleet.stub.control(refuse(f"device:{spammer}", "spam"), refuse(f"device:{shop[0]}", "locked"))
         fleet.leads(30)
@@ -90,7 +90,7 @@ def a_device_and_an_account_stop_until_a_person_resumes_them():
         done = lambda device: fleet.sql.one(f"SELECT COUNT(*) FROM broadcast_messages WHERE device_id = {device} AND status = 'sent'")
         wait_until(lambda: [done(d) for d in [friend, *rest]] == [30, 30, 30], 30, "the others to go on")
         held = {h["name"]: h for h in json.loads(fleet.ctl("--json", "holds")[1])}
-        equal(("account", "locked"), (held["shop"]["scope"], held["shop"]["reason"]), "holds")
+        equal(("account", "locked"), (held["my shop"]["scope"], held["my shop"]["reason"]), "holds")
         true(held["d1-1"]["reason"].startswith("spam"), f"{held['d1-1']}")
         equal(0, fleet.statuses(c).get("failed", 0), "messages given up")
         fleet.stub.control()
