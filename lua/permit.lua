@@ -50,7 +50,7 @@ end
 -- knows goes back to where that is known, and tells there that it has to be.
 local function recipient_waits(pairs_key, new, who, contact)
   local ends = tonumber(new or '0')
-  if ends > now and contact ~= '1' then 
+  if ends > now and contact ~= '1' then
     if contact == '2' then return 'new-contacts', ends - now, 0 end
     return 'new-contacts', 0, ends - now
   end
