@@ -143,23 +143,42 @@ put_devices(struct ctl *c, struct doc *list, struct err *e)
     return !e->kind;
 }
 
+static const int64_t EARLIEST_MS = 1000000000000; /* 2001 */
+
 struct wide {
     char field[128], code[64];
     int64_t until, count;
     bool probing;
 };
 
+/* "field until count code [device]"; an account's name may have blanks, so the first word that can
+ * be a time in ms ends the field. */
+static bool
+read_wide(const char *line, struct wide *ret)
+{
+    for (const char *at = strchr(line, ' '); at; at = strchr(at + 1, ' ')) {
+        struct wide w = {.until = 0};
+        char probe[32] = "";
+        if (sscanf(at, "%" SCNd64 " %" SCNd64 " %63s %31s", &w.until, &w.count, w.code, probe) >=
+                3 &&
+            w.until >= EARLIEST_MS) {
+            (void)snprintf(w.field, sizeof w.field, "%.*s", (int)(at - line), line);
+            w.probing = *probe != '\0';
+            *ret = w;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Each partition has its own copy; the one that lasts longest is shown. */
 static void
-note_wide(struct wide **all, size_t *n, char *line)
+note_wide(struct wide **all, size_t *n, const char *line)
 {
-    struct wide w = {.until = 0};
-    char probe[32] = "";
-    if (sscanf(line, "%127s %" SCNd64 " %" SCNd64 " %63s %31s", w.field, &w.until, &w.count, w.code,
-               probe) < 4) {
+    struct wide w;
+    if (!read_wide(line, &w)) {
         return;
     }
-    w.probing = *probe != '\0';
     for (size_t i = 0; i < *n; i++) {
         if (strcmp((*all)[i].field, w.field) == 0) {
             if ((*all)[i].until < w.until) {

@@ -70,13 +70,20 @@ end
 
 local function serve(jobs, device, ids, name)
   local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused', 'gap_min', 'gap_max', 'batch',
-    'batch_pause', 'quiet', 'fails', 'account')
+    'batch_pause', 'quiet', 'fails', 'account', 'probes')
   local in_flight = tonumber(d[1] or '0')
   local free = room(d[1], d[2], d[10])
   if d[4] or tonumber(d[3] or '0') > now or free < 1 or redis.call('EXISTS', jobs) == 0 then return end
   local over = holds_of(holds, device)
   if held_back(over, device, name) then return end
-  if tonumber(d[6] or '0') > 0 or #over > 0 then free = 1 end
+  if #over > 0 then
+    redis.call('HSET', device, 'probes', 1)
+    free = 1 - in_flight
+    if free < 1 then return end -- it probes already, or waits for the answers to what it sent before
+  elseif d[12] then
+    redis.call('HDEL', device, 'probes')
+  end
+  if tonumber(d[6] or '0') > 0 then free = 1 end
   if free > left_in_call then free = left_in_call end
   local left = 50
   repeat

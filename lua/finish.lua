@@ -56,7 +56,9 @@ local function heal_device(device, contact)
     local slow = math.floor(100 + (tonumber(d[2]) - 100) * 0.95)
     if slow > 100 then redis.call('HSET', device, 'slow', slow) else redis.call('HDEL', device, 'slow') end
   end
-  if d[3] and contact == '2' then redis.call('HDEL', device, 'new_until', 'new_count', 'new_code') end
+  if contact == '2' and tonumber(d[3] or now + 1) <= now then
+    redis.call('HDEL', device, 'new_until', 'new_count', 'new_code')
+  end
 end
 
 -- One recipient of this device: four times as long at each hit that follows another within ten minutes.
@@ -64,7 +66,7 @@ local function hold_pair(pairs_key, who, hold)
   local w = words(redis.call('HGET', pairs_key, who))
   local count = (w[1] and tonumber(w[1]) + 600000 > now) and tonumber(w[2]) + 1 or 1
   hold = math.min(hold * 4 ^ math.min(count - 1, 10), math.max(hold, 256000))
-  if redis.call('HLEN', pairs_key) >= 1000 then
+  if not w[1] and redis.call('HLEN', pairs_key) % 1000 == 999 then
     local all = redis.call('HGETALL', pairs_key)
     for i = 1, #all, 2 do
       if tonumber(words(all[i + 1])[1]) + 600000 < now then redis.call('HDEL', pairs_key, all[i]) end
@@ -85,8 +87,9 @@ local function hold_new_contacts(device, hold, code, told)
   return ends - now
 end
 
--- What the outcome says of others.  Returns the words that the ledger has to know of it.
-local function act_upon(device, pairs_key, a)
+-- What the outcome says of others.  Returns the words that the ledger has to know of it.  permitted: it may be the
+-- provider's answer to a request; else the job was given up before.
+local function act_upon(device, pairs_key, a, permitted)
   local kind, hold, code, act, told = ARGV[a + 5], tonumber(ARGV[a + 6]), ARGV[a + 7], ARGV[a + 13], ARGV[a + 14] == '1'
   local stop, alike = ARGV[a + 17], ARGV[a + 18]
   local more = {}
@@ -102,10 +105,13 @@ local function act_upon(device, pairs_key, a)
     more = {'rest', hold}
   elseif hold > 0 then
     more = {'wait', hold}
-  elseif kind == 'sent' or kind == 'failed' or kind == 'retry' then
-    for _, h in ipairs(holds_of(holds, device)) do redis.call('HDEL', holds, h.field) end
   end
-  if stop == 'source' then redis.call('HSET', stopped, ARGV[a + 19], 'paused')
+  if kind ~= 'unknown' then
+    local answered = permitted and act == '' and hold == 0 and (kind == 'sent' or kind == 'failed' or kind == 'retry')
+    end_probe(holds, device, ARGV[a], answered)
+  end
+  if stop == 'source' then
+    if redis.call('HGET', stopped, ARGV[a + 19]) ~= 'cancelled' then redis.call('HSET', stopped, ARGV[a + 19], 'paused') end
   elseif stop ~= '' then
     redis.call('HSET', device, 'paused', code)
     redis.call('PERSIST', device)
@@ -140,7 +146,7 @@ local function decide(jobs, device, ids, pairs_key, a)
     local busy = tonumber(ARGV[a + 12])
     local d = redis.call('HMGET', device, 'max_in_flight', 'more', 'window')
     if busy > 0 and (d[1] or '1') == '1' then redis.call('HINCRBY', device, 'next', busy) end
-    record('0', unpack(act_upon(device, pairs_key, a)))
+    record('0', unpack(act_upon(device, pairs_key, a, w[1] == 'P')))
     if d[2] == '1' and redis.call('XLEN', jobs) * 2 < tonumber(d[3] or '0') then
       redis.call('HSET', device, 'more', 0)
       redis.call('SADD', hungry, name)

@@ -1,5 +1,6 @@
-#!lua
--- hold.lua -- what one delivery has learned of an account or an endpoint holds for all of its devices.
+#!lua flags=allow-oom
+-- hold.lua -- what one delivery has learned of an account or an endpoint holds for all of its devices.  Runs past
+-- maxmemory: a few words an account, and without them every device would ask.
 --
 -- KEYS[1] meta  KEYS[2] holds
 -- ARGV[1] incarnation  ARGV[2] field (e:<sender>, a:<user>/<account>)  ARGV[3] ms  ARGV[4] cap ms  ARGV[5] told

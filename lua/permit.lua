@@ -47,12 +47,15 @@ local function ring_count(device, ring)
 end
 
 -- Why this recipient has to wait for this device, and how long; nil when it has not.  A contact of which nobody
--- knows goes back to where that is known.
+-- knows goes back to where that is known, and tells there that it has to be.
 local function recipient_waits(pairs_key, new, who, contact)
   local ends = tonumber(new or '0')
-  if ends > now and contact ~= '1' then return 'new-contacts', contact == '2' and ends - now or 0 end
+  if ends > now and contact ~= '1' then
+    if contact == '2' then return 'new-contacts', ends - now, 0 end
+    return 'new-contacts', 0, ends - now
+  end
   ends = tonumber(words(redis.call('HGET', pairs_key, who))[1] or '0')
-  if ends > now then return 'pair', ends - now end
+  if ends > now then return 'pair', ends - now, 0 end
 end
 
 local function decide(jobs, device, ids, pairs_key, a)
@@ -67,6 +70,7 @@ local function decide(jobs, device, ids, pairs_key, a)
     end_lease(leases, device, name, id)
     remove_entry(jobs, w[3])
     redis.call('HSET', ids, id, (kind == 'returned' and 'R ' or 'D ') .. gen .. ' ' .. token .. ' ' .. kind)
+    end_probe(holds, device, name)
     result(results, kind, id, row, name, gen, token, 'code', code, ...)
     return 'stopped'
   end
@@ -78,8 +82,8 @@ local function decide(jobs, device, ids, pairs_key, a)
   elseif tonumber(d[2] or '0') > now then answer = 'wait'
   elseif held_back(holds_of(holds, device), device, name) then answer = 'wait'
   else
-    local why, wait = recipient_waits(pairs_key, d[7], ARGV[a + 9], ARGV[a + 10])
-    if why then return take_out('returned', why, 'wait', wait) end
+    local why, wait, new = recipient_waits(pairs_key, d[7], ARGV[a + 9], ARGV[a + 10])
+    if why then return take_out('returned', why, 'wait', wait, 'new', new) end
     local until_ = math.max(ring_room(device, rings[1], tonumber(d[3] or '0')),
       ring_room(device, rings[2], tonumber(d[4] or '0')))
     if until_ > 0 then
@@ -90,6 +94,7 @@ local function decide(jobs, device, ids, pairs_key, a)
   if answer then
     end_lease(leases, device, name, id)
     redis.call('HSET', ids, id, 'W ' .. gen .. ' ' .. w[3])
+    end_probe(holds, device, name)
     return answer
   end
   for _, ring in ipairs(rings) do

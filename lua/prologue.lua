@@ -34,16 +34,17 @@ local function words(s)
   return w
 end
 
--- A device whose last deliveries failed for its own sake sends one at a time, until one goes well.
-local function room(in_flight, max, fails)
-  return ((tonumber(fails or '0') > 0) and 1 or tonumber(max or '1')) - tonumber(in_flight or '0')
+-- A device whose last deliveries failed for its own sake sends one at a time, until one goes well; likewise one
+-- that probes behind a hold (probes), until it is claimed for with no hold left.
+local function room(in_flight, max, fails, probes)
+  return ((probes or tonumber(fails or '0') > 0) and 1 or tonumber(max or '1')) - tonumber(in_flight or '0')
 end
 
 -- Puts the device where the ready index wants it: in it, at its next slot, while it has waiting jobs and
 -- room; out of it otherwise.  Returns the slot when the device has newly entered.
 local function place(ready, device, jobs, name)
-  local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused', 'fails')
-  if not d[4] and room(d[1], d[2], d[5]) > 0 and redis.call('XLEN', jobs) > tonumber(d[1] or '0') then
+  local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused', 'fails', 'probes')
+  if not d[4] and room(d[1], d[2], d[5], d[6]) > 0 and redis.call('XLEN', jobs) > tonumber(d[1] or '0') then
     local at = d[3] or now
     if redis.call('ZADD', ready, at, name) == 1 then return tonumber(at) end
   else
@@ -65,13 +66,15 @@ local function remove_entry(jobs, entry)
 end
 
 -- A device that holds nothing leaves nothing but its pace, and that until its next slot has passed (a day
--- longer where it has caps).  A paused device stays, a removed one goes at once.
+-- longer where it has caps, or was refused something: its messages wait in MySQL meanwhile).  A paused device
+-- stays, a removed one goes at once.
 local function rest(device)
-  local d = redis.call('HMGET', device, 'next', 'paused', 'hour_cap', 'day_cap')
+  local d = redis.call('HMGET', device, 'next', 'paused', 'hour_cap', 'day_cap', 'new_until', 'fails', 'slow')
   if d[2] == 'removed' then redis.call('DEL', device) end
   if d[2] then return end
-  local keep = math.max(tonumber(d[1] or '0') - now, 0) + 60000
-  if d[3] and (d[3] ~= '0' or d[4] ~= '0') then keep = keep + 90000000 end
+  local keep = math.max(tonumber(d[1] or '0') - now, tonumber(d[5] or '0') - now, 0) + 60000
+  local capped = d[3] and (d[3] ~= '0' or d[4] ~= '0')
+  if capped or d[5] or d[6] or d[7] then keep = keep + 90000000 end
   redis.call('PEXPIRE', device, keep)
 end
 local function retire(jobs, device, ids, devices, name)
@@ -84,7 +87,8 @@ end
 
 -- What an account or an endpoint said about all of its devices, by field e:<sender> or a:<user>/<account>:
 --   until count code [device]    no device of theirs is served before; behind it one that is named probes, and the
---                                others look again every second
+--                                others look again every second.  Before that they look every minute: whoever
+--                                ends a hold has ended it for all of them
 local function holds_of(holds, device)
   local list = {}
   if redis.call('EXISTS', holds) == 0 then return list end
@@ -105,9 +109,17 @@ local function held_back(list, device, name)
     if h.ends > now and h.probe ~= name and (not longest or h.ends > longest.ends) then longest = h end
   end
   if not longest then return false end
-  local ends = longest.probe and math.min(longest.ends, now + 1000) or longest.ends
+  local ends = math.min(longest.ends, now + (longest.probe and 1000 or 60000))
   redis.call('HSET', device, 'next', ends, 'held', longest.code)
   return true
+end
+-- The device's probe is over.  answered: what it probed holds nobody any more; else another device may probe at once.
+-- (What was sent before a hold began and is answered behind it says nothing of it.)
+local function end_probe(holds, device, name, answered)
+  for _, h in ipairs(holds_of(holds, device)) do
+    if h.probe == name and answered then redis.call('HDEL', holds, h.field)
+    elseif h.probe == name then redis.call('HSET', holds, h.field, now .. ' ' .. h.count .. ' ' .. h.code) end
+  end
 end
 
 local function result(results, kind, id, row, name, gen, token, ...)

@@ -7,7 +7,8 @@
 --   "device", name, config version, max in flight, gap min, gap max, batch, batch pause, hourly cap,
 --             daily cap, quiet, paused ("" = no), sender, account, wake channel, partition
 --
--- A device that a person resumes is served at once: what held it, its breaker and its account's hold are over.
+-- A device that a person resumes is served at once: what held it, its breaker and its account's hold are over, and
+-- behind its endpoint's it may probe.
 -- Returns 1.  Works while the partition recovers, and past maxmemory.  Same call again: no change.
 -- A device that was told a newer configuration keeps it: of two tellers, the one that read its row first may
 -- come last.
@@ -30,6 +31,7 @@ local resumed = d[3] and ARGV[13] == ''
 if resumed then
   redis.call('HDEL', device, 'paused', 'fails', 'fail_token')
   redis.call('HDEL', KEYS[5], 'a:' .. ARGV[15])
+  for _, h in ipairs(holds_of(KEYS[5], device)) do redis.call('HSET', KEYS[5], h.field, now .. ' ' .. h.count .. ' ' .. h.code) end
 elseif ARGV[13] ~= '' then
   redis.call('HSET', device, 'paused', ARGV[13])
   redis.call('PERSIST', device)

@@ -171,9 +171,12 @@ load(struct producer *p, uint64_t id, int64_t size, struct buf *out, struct err 
     return true;
 }
 
-/* *ret: Redis has taken it. */
+/* *ret: Redis has taken it, or knows that nobody will bring it: of one that is broken here workers
+ * are told that it is gone, so that its messages fail with that reason rather than stand for ever
+ * in front of their devices' others. */
 static bool
-put(struct producer *p, uint64_t id, const char *sha256, int64_t size, bool *ret, struct err *e)
+put(struct producer *p, uint64_t user, uint64_t id, const char *sha256, int64_t size, bool *ret,
+    struct err *e)
 {
     struct buf content = {0};
     struct told t = {0};
@@ -185,12 +188,14 @@ put(struct producer *p, uint64_t id, const char *sha256, int64_t size, bool *ret
     if (content.len == (size_t)size && size) {
         queue_media_put(p->q, sha256, content.data, content.len, p->s->media_keep, on_told, &t);
         queue_wait(p->q);
-        *ret = !t.failed;
         FAULT("dispatch.medium");
     } else {
+        queue_media_gone(p->q, user, sha256, GONE_MS, on_told, &t);
+        queue_wait(p->q);
         log_error("media_broken", "sha256", LOG_S(sha256), "size", LOG_I(size), "found",
                   LOG_I(content.len), "cure", LOG_S("remove it and add it again"));
     }
+    *ret = !t.failed;
     buf_done(&content);
     return true;
 }
@@ -205,7 +210,8 @@ static bool
 put_or_keep(struct producer *p, struct look *l, struct err *e)
 {
     bool taken = !l->told.failed;
-    if (taken && l->m.left_ms == 0 && !put(p, l->s->id, l->s->sha256, l->s->size, &taken, e)) {
+    if (taken && l->m.left_ms == 0 &&
+        !put(p, l->s->user, l->s->id, l->s->sha256, l->s->size, &taken, e)) {
         return false;
     }
     if (taken && l->m.left_ms && l->m.left_ms < p->s->media_keep / 2) {
@@ -290,7 +296,7 @@ restore_one(struct producer *p, uint64_t user, const char *sha256, struct err *e
     uint64_t id = there ? rows_uint(&r, 0) : 0;
     int64_t size = there ? rows_int(&r, 1) : 0;
     rows_done(&r);
-    if (there && !put(p, id, sha256, size, &taken, e)) {
+    if (there && !put(p, user, id, sha256, size, &taken, e)) {
         return false;
     }
     if (!there) {

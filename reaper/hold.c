@@ -145,6 +145,31 @@ stop_devices(struct store *db, const struct settle_entry *x, struct err *e)
         reason, x->r.device);
 }
 
+/* Redis has stopped what its row says nothing of, because the result changed nothing: a receipt had
+ * ended the message, or it is a result that comes again.  What MySQL has decides, and is told anew.
+ */
+static bool
+tell_again(struct store *db, const struct settle_entry *x, struct err *e)
+{
+    struct sql q = {0};
+    if (x->r.stop != STOP_SOURCE) {
+        return store_execf(db, NULL, e,
+                           "UPDATE devices SET config_version = config_version + 1 WHERE id = "
+                           "%" PRIu64,
+                           x->r.device);
+    }
+    if (!x->found || !has_table(x)) {
+        return true;
+    }
+    sql_text(&q, "UPDATE ");
+    sql_text(&q, sources[x->kind].table);
+    sql_addf(&q, " SET steered = 'cancelled' WHERE id = %" PRIu64 " AND status <> 'cancelled'",
+             x->source);
+    bool ok = store_exec(db, &q, NULL, NULL, e);
+    sql_done(&q);
+    return ok;
+}
+
 static bool
 rest(struct store *db, const struct settle_entry *x, struct err *e)
 {
@@ -203,6 +228,9 @@ settle_holds(struct store *db, const struct settle_batch *b, struct err *e)
             return false;
         }
         if (!x->found || !x->fresh) {
+            if (x->r.stop && !tell_again(db, x, e)) {
+                return false;
+            }
             continue;
         }
         bool ok = rest(db, x, e) && (!x->r.stop_after || stop_alike(db, x, e));

@@ -43,8 +43,8 @@ key_of(const struct receipt_line *l, enum receipt_found how)
     return how == FOUND_BY_JOB ? l->job_id : l->provider_id;
 }
 
-/* A provider's id that several messages have (ids that a gateway counts from 1) is the one's to the
- * phone, else the latest's. */
+/* A provider's id that several messages have (ids that a gateway counts from 1) is the latest one's
+ * to the phone, else the latest's; rows come the latest first. */
 static void
 take_row(struct receipt_line *l, const struct rows *r, enum receipt_found how)
 {
@@ -52,7 +52,9 @@ take_row(struct receipt_line *l, const struct rows *r, enum receipt_found how)
     if (!mine || (l->how && l->how != how)) {
         return;
     }
-    if (!l->row || strcmp(rows_str(r, 3), l->phone) == 0) {
+    bool to_phone = strcmp(rows_str(r, 3), l->phone) == 0;
+    if (!l->row || (to_phone && !l->to_phone)) {
+        l->to_phone = to_phone;
         l->row = rows_uint(r, 0);
         l->how = how;
     }

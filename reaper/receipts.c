@@ -112,7 +112,7 @@ on_dropped(void *arg, const struct err *e)
 }
 
 /* Takes the jobs of rows that are going out again out of Redis, in the order of the batch's
- * targets.  What a worker has in its hands goes on: its outcome is written as any other's. */
+ * targets.  What has been permitted goes on: its outcome is written as any other's. */
 static void
 take_back(struct receipt_batch *b)
 {

@@ -31,7 +31,8 @@ struct receipt_line {
     char code[32], detail[256], happened_at[32];
     bool weak;
     enum receipt_found how;
-    uint64_t row; /* 0 = none was found */
+    uint64_t row;  /* 0 = none was found */
+    bool to_phone; /* the row goes to the receipt's phone */
     struct receipt_target *target;
     enum receipt_end end;
 };

@@ -289,6 +289,7 @@ queue_release(struct queue *q, unsigned p, struct queue_release *items, size_t n
     verb_begin(q, &c, "release", p);
     key_partition(q, &c, p, "ready");
     key_partition(q, &c, p, "leases");
+    key_partition(q, &c, p, "holds");
     for (size_t i = 0; i < n; i++) {
         delivery_keys(q, &c, &items[i].lease);
     }

@@ -10,6 +10,7 @@ enum state { PARKED, LOADING, READY };
 
 struct waiter {
     struct waiter *next;
+    uint64_t user;
     content_done *done;
     void *arg;
 };
@@ -95,12 +96,14 @@ unpark(struct media_cache *m)
     }
 }
 
-/* Tells those who wait and, unless it is ready, forgets the content. */
+/* Tells those who wait and, unless it is ready, forgets the content.  That its user has it no more
+ * says nothing of others': they ask for themselves. */
 static void
 settle(struct content *c, enum content_fate fate)
 {
     struct media_cache *m = c->cache;
     struct waiter *w = c->waiters;
+    uint64_t user = c->user;
     c->waiters = NULL;
     m->n_busy--;
     if (fate == CONTENT_READY) {
@@ -117,7 +120,8 @@ settle(struct content *c, enum content_fate fate)
         if (c) {
             c->pins++;
         }
-        w->done(w->arg, fate, c);
+        bool anothers = fate == CONTENT_GONE && w->user != user;
+        w->done(w->arg, anothers ? CONTENT_MISSING : fate, c);
         free(w);
     }
     if (c) {
@@ -206,10 +210,10 @@ add(struct media_cache *m, uint64_t user, const char *sha256, int64_t size)
 }
 
 static void
-wait_for(struct content *c, content_done *done, void *arg)
+wait_for(struct content *c, uint64_t user, content_done *done, void *arg)
 {
     struct waiter *w = xcalloc(1, sizeof *w);
-    *w = (struct waiter){NULL, done, arg};
+    *w = (struct waiter){NULL, user, done, arg};
     *c->last_waiter = w;
     c->last_waiter = &w->next;
 }
@@ -227,12 +231,12 @@ content_get(struct media_cache *m, uint64_t user, const char *sha256, int64_t si
         return;
     }
     if (c) {
-        wait_for(c, done, arg);
+        wait_for(c, user, done, arg);
         return;
     }
     bool room = !m->n_parked && (make_room(m, size) || !m->n_busy);
     c = add(m, user, sha256, size);
-    wait_for(c, done, arg);
+    wait_for(c, user, done, arg);
     if (room) {
         load(c);
     } else {

@@ -129,10 +129,10 @@ of_template(const struct outcome *o, bool has_source, bool refused)
     if (refused && !has_source) {
         return (struct verdict){.kind = "failed"};
     }
-    if (!o->stop) {
+    if (!o->stop || !has_source) {
         return held(o, refused);
     }
-    return (struct verdict){.kind = "returned", .stop = has_source ? STOP_SOURCE : STOP_NOTHING};
+    return (struct verdict){.kind = "returned", .stop = STOP_SOURCE};
 }
 
 static bool

@@ -94,7 +94,7 @@ def a_text_that_no_message_can_have_pauses_its_campaign():
 def a_device_and_an_account_stop_until_a_person_resumes_them():
     with fleet_with_rules() as fleet:
         spammer, friend = fleet.devices(2)
-        shop = fleet.devices(2, prefix="shop", account="shop")
+        shop = fleet.devices(2, prefix="shop", account="my shop")
         rest = fleet.devices(2, prefix="rest", account="rest")
         fleet.stub.control(refuse(f"device:{spammer}", "spam"), refuse(f"device:{shop[0]}", "locked"))
         fleet.leads(30)
@@ -107,7 +107,7 @@ def a_device_and_an_account_stop_until_a_person_resumes_them():
         done = lambda device: fleet.sql.one(f"SELECT COUNT(*) FROM broadcast_messages WHERE device_id = {device} AND status = 'sent'")
         wait_until(lambda: [done(d) for d in [friend, *rest]] == [30, 30, 30], 30, "the others to go on")
         held = {h["name"]: h for h in json.loads(fleet.ctl("--json", "holds")[1])}
-        equal(("account", "locked"), (held["shop"]["scope"], held["shop"]["reason"]), "holds")
+        equal(("account", "locked"), (held["my shop"]["scope"], held["my shop"]["reason"]), "holds")
         true(held["d1-1"]["reason"].startswith("spam"), f"{held['d1-1']}")
         equal(0, fleet.statuses(c).get("failed", 0), "messages given up")
         fleet.stub.control()
@@ -117,6 +117,32 @@ def a_device_and_an_account_stop_until_a_person_resumes_them():
         fleet.drain()
         true(time.monotonic() - began < 30, "they waited for the old holds")
         equal({"sent": 180}, fleet.statuses(c), "after they were resumed")
+
+
+@test
+def what_redis_stopped_for_a_result_that_changes_nothing_goes_on():
+    """A receipt or a repeated result may have ended the row before: then nobody sees the stop in MySQL, so it must not stay in Redis."""
+    with fleet_with_rules() as fleet:
+        fleet.devices(2)
+        c = fleet.campaign("c", expanded_at="2026-01-01", status="running")
+        for device, job, status in ((1, "device", "sent"), (2, "source", "sent"), (1, "next", "pending")):
+            fleet.sql.exec("INSERT INTO broadcast_messages (job_id, user_id, device_id, kind, campaign_id, recipient_phone, content, status, gen,"
+                           f" attempt, sent_at, scheduled_at, created_at, updated_at) VALUES ('{job}', 1, {device}, 'campaign', {c}, '{60100000 + len(job)}',"
+                           f" 'x', '{status}', 1, 1, UTC_TIMESTAMP(3), '2100-01-01', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))")
+        fleet.start(worker=0)
+        for device, stop in ((1, "device"), (2, "source")):
+            key = f"pl:{{p{device % 8:02}}}"
+            if stop == "device":
+                fleet.redis.call("HSET", f"{key}:d:1", "paused", "spam", "config", "1")
+            else:
+                fleet.redis.call("HSET", f"{key}:stopped", f"c{c}", "paused")
+            fleet.redis.call("XADD", f"{key}:results", "*", "kind", "deferred", "id", stop, "row",
+                             fleet.sql.one(f"SELECT id FROM broadcast_messages WHERE job_id = '{stop}'"), "dev", device, "gen", 1, "tok", 1,
+                             "code", "spam", "text", "", "late", 0, "stop", stop)
+        wait_until(lambda: fleet.redis.call("HGET", "pl:{p01}:d:1", "paused") is None, 15, "the device to go on")
+        wait_until(lambda: fleet.redis.call("HGET", "pl:{p02}:stopped", f"c{c}") is None, 15, "the campaign to go on")
+        equal([("active",), ("active",)], fleet.sql.rows("SELECT status FROM devices"), "devices")
+        equal("sent", fleet.sql.one("SELECT status FROM broadcast_messages WHERE job_id = 'device'"), "row")
 
 
 @test

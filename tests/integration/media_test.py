@@ -437,6 +437,21 @@ def what_nobody_has_any_more_fails_with_its_reason():
 
 
 @test
+def a_content_that_is_broken_fails_its_message_and_not_the_device():
+    with world(stub=False) as fleet:
+        (device,) = fleet.devices(1, sender="null")
+        fleet.ctl("media", "add", file(fleet, "p.pdf", PDF))
+        fleet.sql.exec("DELETE FROM media_pieces WHERE position = 1")
+        direct(fleet, "picture", device, media={"type": "document", "sha256": sha(PDF)})
+        direct(fleet, "text", device, content="x")
+        fleet.start()
+        fleet.drain(30)
+        equal(("failed", "media-gone"), fates(fleet)["picture"][:2], "the one whose content is broken")
+        equal("sent", fates(fleet)["text"][0], "the one behind it")
+        fleet.stop()
+
+
+@test
 def rows_of_applications_are_checked():
     with world(stub=False) as fleet:
         (device,) = fleet.devices(1, sender="null")

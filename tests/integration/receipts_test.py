@@ -405,6 +405,20 @@ def receipts_of_two_users_do_not_meet_in_one_batch():
 
 
 @test
+def an_id_that_comes_again_is_the_latest_messages_to_that_phone():
+    with fleet() as f:
+        f.devices(1)
+        f.start(producer=0, worker=0)
+        server = Receipts(f)
+        old, new, other = (message(f, job, provider="17", phone=phone) for job, phone in
+                           (("old", "60111111111"), ("new", "60111111111"), ("other", "60122222222")))
+        server.takes("gowa", {"event": "message.ack", "device_id": "628001@s.whatsapp.net", "timestamp": time.strftime(
+            "%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "payload": {"ids": ["17"], "chat_id": "60111111111@s.whatsapp.net", "receipt_type": "delivered"}})
+        server.settled()
+        equal(["none", "delivered", "none"], [looks(f, x)[1] for x in (old, new, other)], "receipts")
+
+
+@test
 def a_gateway_without_callback_data_resolves_only_what_is_certain():
     with fleet(conf={"reaper": {"receipt_orphan_after": "14s"}}) as f:
         f.devices(2)

@@ -128,6 +128,27 @@ TEST(what_is_missing_is_told_and_what_is_gone_is_known)
     media_cache_free(m);
 }
 
+TEST(that_one_user_has_a_content_no_more_says_nothing_of_anothers)
+{
+    rig_start(&r);
+    struct media_cache *m = media_cache_new(r.q, 1 << 20);
+    struct got gone = {0}, mine = {0};
+    struct queue_wanted w;
+    CHECK_RUN(ERR_NONE, &r, media_gone, 7, sha('b'), 60000);
+    content_get(m, 7, sha('b'), 10, on_content, &gone);
+    content_get(m, 8, sha('b'), 10, on_content, &mine); /* waits for the same answer */
+    queue_wait(r.q);
+    CHECK_INT(CONTENT_GONE, gone.fate);
+    CHECK_INT(CONTENT_MISSING, mine.fate);
+    content_get(m, 8, sha('b'), 10, on_content, &mine);
+    queue_wait(r.q);
+    CHECK_INT(CONTENT_MISSING, mine.fate);
+    CHECK_RUN(ERR_NONE, &r, media_wanted, &w);
+    CHECK(w.n == 2 && w.items[0].user + w.items[1].user == 7 + 8);
+    rig_stop(&r);
+    media_cache_free(m);
+}
+
 TEST(memory_is_bounded_and_what_is_in_hand_stays)
 {
     rig_start(&r);

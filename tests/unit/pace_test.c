@@ -448,6 +448,11 @@ TEST(what_would_refuse_all_of_a_source_stops_it_and_keeps_its_messages)
     v = pace_verdict(&o, false); /* a direct message: nobody could resume it */
     CHECK_STR("failed", v.kind);
     CHECK_INT(STOP_NOTHING, v.stop);
+    o.class = OUTCOME_RETRY; /* it comes again, but not at once for ever */
+    v = pace_verdict(&o, false);
+    CHECK_STR("deferred", v.kind);
+    CHECK_INT(60000, v.hold_ms);
+    CHECK_INT(STOP_NOTHING, v.stop);
 }
 
 TEST(devices_and_accounts_stop_when_a_person_is_needed)
