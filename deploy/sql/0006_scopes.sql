@@ -7,6 +7,8 @@ ALTER TABLE devices
   ADD COLUMN new_contacts_until DATETIME(3) NULL AFTER checked_at,
   ADD KEY devices_account (user_id, account),
   ADD KEY devices_check (status, checked_at);
+-- Redis learns of each device's sender and account, by which it is held.
+UPDATE devices SET config_version = config_version + 1;
 ALTER TABLE campaigns ADD COLUMN status_reason VARCHAR(190) NOT NULL DEFAULT '' AFTER status;
 ALTER TABLE sequences ADD COLUMN status_reason VARCHAR(190) NOT NULL DEFAULT '' AFTER status;
 
