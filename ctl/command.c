@@ -193,8 +193,8 @@ wrong_word(const char *group, const char *word, const char *const *names)
 {
     const char *near = flag_nearest(word, names);
     if (near) {
-        ctl_note("%s%s%s: unknown command (did you mean %s?)", group ? group : "",
-                 group ? " " : "", word, near);
+        ctl_note("%s%s%s: unknown command (did you mean %s?)", group ? group : "", group ? " " : "",
+                 word, near);
     } else {
         ctl_note("%s%s%s: unknown command; see: paceline %s%s--help", group ? group : "",
                  group ? " " : "", word, group ? group : "", group ? " " : "");
