@@ -261,8 +261,8 @@ create(struct create *k)
     doc_put_str(d, "status", draft ? "draft" : "scheduled");
     doc_put_int(d, "devices", (int64_t)k->n_devices);
     output_said(&c->out, d,
-                "campaign %s created with id %" PRIu64 " for %" PRIu64 " devices; it is %s%s",
-                k->name, k->id, k->n_devices,
+                "campaign %s created with id %" PRIu64 " for %" PRIu64 " device%s; it is %s%s",
+                k->name, k->id, k->n_devices, k->n_devices == 1 ? "" : "s",
                 draft ? "a draft: paceline campaign start " : "scheduled", draft ? k->name : "");
     return CTL_OK;
 }

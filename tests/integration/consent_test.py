@@ -503,7 +503,7 @@ def an_account_writes_to_no_more_people_than_it_may():
         other = fleet.devices(1, prefix="free")[0]
         fleet.leads(10)
         code, out, _ = fleet.ctl("account", "set", "waba", "--daily-recipients", "25", "--devices", "d1-1,d1-2,d1-3,d1-4")
-        equal("account waba changed, and 4 devices\n", out, "account set")
+        equal("account waba is set; 4 devices joined or left it\n", out, "account set")
         fleet.campaign("one")
         fleet.start(producer=2, worker=2, reaper=2)
         wait_until(lambda: fleet.statuses() == {"sent": 35, "pending": 15}, 30, lambda: f"the limit to be reached: {fleet.statuses()}")
