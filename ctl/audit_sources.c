@@ -188,6 +188,11 @@ audit_sources(struct audit *a, struct err *e)
          "resume') FROM recurring_messages m WHERE m.status = 'paused' AND m.status_reason <> '' "
          "AND m.user_id = ",
          ""},
+        {"stopped",
+         "SELECT 0, CONCAT('device ', d.name), CONCAT('is paused: ', d.status_reason, '; mend it, "
+         "then device resume') FROM devices d WHERE d.status = 'paused' AND d.status_reason <> '' "
+         "AND d.user_id = ",
+         ""},
         {"not-expanded",
          "SELECT 0, m.name, CONCAT('its run of ', g.occurrence_at, ' has not all of its messages "
          "yet: is a producer running?') FROM recurring_message_logs g JOIN recurring_messages m ON "

@@ -1,6 +1,7 @@
 #include "ctl/campaign_create.h"
 
 #include "ctl/ctl.h"
+#include "shared/clock.h"
 #include "shared/render.h"
 
 #include <ctype.h>
@@ -11,7 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CONTENT_MAX = 65535, NAME_BYTES = 190, WORD_BYTES = 64, DUPLICATE = 1062 };
+enum {
+    CONTENT_MAX = 65535,
+    NAME_BYTES = 190,
+    WORD_BYTES = 64,
+    DUPLICATE = 1062,
+    START_PAST_S = 600
+};
 
 #define FLAG(name) offsetof(struct campaign_create_flags, name)
 
@@ -86,7 +93,9 @@ read_content(struct create *k, struct err *e)
     const struct campaign_create_flags *f = k->flags;
     bool parts = define_message_has(&f->parts);
     if (!f->content == !f->content_file && (f->content || !parts)) {
-        return err_set(e, ERR_INPUT, "give the message with either --content or --content-file");
+        return err_set(e, ERR_INPUT,
+                       "give the message with either --content or --content-file, or a medium or "
+                       "--template instead");
     }
     if (f->content_file && !read_file(f->content_file, &k->content, e)) {
         return false;
@@ -220,13 +229,23 @@ insert_body(struct store *s, void *arg, struct err *e)
     return ok;
 }
 
+/* A wrong year would begin at once.  What is late by minutes was typed a moment ago. */
+static bool
+check_start(const struct create *k, struct err *e)
+{
+    int64_t start = k->flags->start;
+    return start == FLAG_UNSET || start == FLAG_NOW ||
+           start > clock_wall_ms() / 1000 - START_PAST_S ||
+           err_set(e, ERR_INPUT, "--start: that time is past; write now to start at once");
+}
+
 static int
 create(struct create *k)
 {
     struct err e = {0};
     struct ctl *c = k->c;
-    if (!check_words(k, &e) || !read_content(k, &e) || !ctl_user(c, false, &e) ||
-        !read_devices(k, &e) ||
+    if (!check_start(k, &e) || !check_words(k, &e) || !read_content(k, &e) ||
+        !ctl_user(c, false, &e) || !read_devices(k, &e) ||
         !define_message_flags(c, &k->flags->parts, k->content.len > 0, &k->parts, &e)) {
         return ctl_fail(&e);
     }
@@ -242,8 +261,8 @@ create(struct create *k)
     doc_put_str(d, "status", draft ? "draft" : "scheduled");
     doc_put_int(d, "devices", (int64_t)k->n_devices);
     output_said(&c->out, d,
-                "campaign %s created with id %" PRIu64 " for %" PRIu64 " devices; it is %s%s",
-                k->name, k->id, k->n_devices,
+                "campaign %s created with id %" PRIu64 " for %" PRIu64 " device%s; it is %s%s",
+                k->name, k->id, k->n_devices, k->n_devices == 1 ? "" : "s",
                 draft ? "a draft: paceline campaign start " : "scheduled", draft ? k->name : "");
     return CTL_OK;
 }

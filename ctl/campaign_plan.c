@@ -244,7 +244,7 @@ static const struct column columns[] = {
     {"over_quota", "OVER QUOTA", SHOW_INT},
     {"starts_at", "STARTS", SHOW_TIME},
     {"ends_at", "ENDS", SHOW_TIME},
-    {"took_ms", "TAKES", SHOW_MS},
+    {"takes_ms", "TAKES", SHOW_MS},
     {NULL, NULL, SHOW_TEXT},
 };
 static const struct column device_columns[] = {
@@ -258,7 +258,7 @@ static const struct column device_columns[] = {
     {"capped", "CAPPED", SHOW_INT},
     {"waiting", "AHEAD", SHOW_INT},
     {"ends_at", "ENDS", SHOW_TIME},
-    {"took_ms", "TAKES", SHOW_MS},
+    {"takes_ms", "TAKES", SHOW_MS},
     {NULL, NULL, SHOW_TEXT},
 };
 static const struct column account_columns[] = {
@@ -271,8 +271,10 @@ static const struct column account_columns[] = {
     {NULL, NULL, SHOW_TEXT},
 };
 static const struct column sample_columns[] = {
-    {"phone", "PHONE", SHOW_TEXT}, {"name", "NAME", SHOW_TEXT}, {"device", "DEVICE", SHOW_TEXT},
-    {"error", "ERROR", SHOW_TEXT}, {"text", "TEXT", SHOW_TEXT}, {NULL, NULL, SHOW_TEXT},
+    {"template", "TEMPLATE", SHOW_TEXT}, {"phone", "PHONE", SHOW_TEXT},
+    {"name", "NAME", SHOW_TEXT},         {"device", "DEVICE", SHOW_TEXT},
+    {"error", "ERROR", SHOW_TEXT},       {"beside", "BESIDE IT", SHOW_TEXT},
+    {"text", "TEXT", SHOW_TEXT},         {NULL, NULL, SHOW_TEXT},
 };
 
 static void
@@ -290,9 +292,9 @@ put_end(const struct plan *p, struct doc *d, int64_t ends_ms)
 {
     output_put_ms(d, "ends_at", ends_ms);
     if (ends_ms) {
-        doc_put_int(d, "took_ms", ends_ms - p->start_ms);
+        doc_put_int(d, "takes_ms", ends_ms - p->start_ms);
     } else {
-        doc_put_str(d, "took_ms", NULL);
+        doc_put_str(d, "takes_ms", NULL);
     }
 }
 

@@ -22,7 +22,9 @@ static const struct flag set_flags[] = {
     {"daily-recipients", FLAG_INT, FLAG(daily), "0..4000000000", NULL,
      "Different people within 24 hours; 0: any number.", false},
     {"devices", FLAG_TEXT, FLAG(devices), "A,B,C|none", NULL,
-     "The devices of the account; those that are not named leave it.", false},
+     "The devices of the account; those that are not named leave it, and those that are leave "
+     "others.",
+     false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
@@ -317,7 +319,8 @@ set(struct ctl *c, const struct args *a)
     doc_put_str(d, "name", a->operands[0]);
     doc_put_int(d, "devices_changed", (int64_t)changed.n);
     doc_put_str(d, "redis", redis);
-    output_said(&c->out, d, "account %s changed, and %zu devices", a->operands[0], changed.n);
+    output_said(&c->out, d, "account %s is set; %zu devices joined or left it", a->operands[0],
+                changed.n);
     free(changed.ids);
     return CTL_OK;
 }

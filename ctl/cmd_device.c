@@ -71,7 +71,46 @@ changed(const struct found *device, const char *status, const char *redis)
     return d;
 }
 
+static int
+refuse_state(struct ctl *c, const struct found *device)
+{
+    struct err e = {0};
+    struct rows r;
+    if (!store_queryf(c->store, &r, &e,
+                      "SELECT status, status_reason FROM devices WHERE id = %" PRIu64,
+                      device->id)) {
+        return ctl_fail(&e);
+    }
+    bool found = rows_next(&r);
+    const char *reason = found ? rows_str(&r, 1) : "";
+    int code = ctl_refuse("device %s is %s%s%s%s: nothing was changed", device->name,
+                          found ? rows_str(&r, 0) : "gone", *reason ? " (" : "", reason,
+                          *reason ? ")" : "");
+    rows_done(&r);
+    return code;
+}
+
 /* --- add and set ---------------------------------------------------------------------- */
+
+/* Removed devices keep their names, because their messages do. */
+static int
+refuse_name(struct ctl *c, const char *name)
+{
+    struct err e = {0};
+    struct rows r;
+    if (!store_queryf(c->store, &r, &e,
+                      "SELECT d.status = 'removed' FROM devices d WHERE d.user_id = %" PRIu64
+                      " AND d.name = %s",
+                      c->user_id, name)) {
+        return ctl_fail(&e);
+    }
+    bool removed = rows_next(&r) && rows_int(&r, 0);
+    rows_done(&r);
+    return ctl_refuse(removed ? "device '%s' was removed, and its history keeps the name; choose "
+                                "another one"
+                              : "there is a device '%s' already; to change it: paceline device set",
+                      name);
+}
 
 static int
 add(struct ctl *c, const struct args *a)
@@ -89,8 +128,7 @@ add(struct ctl *c, const struct args *a)
     bool ok = store_exec(c->store, &q, NULL, &device.id, &e);
     sql_done(&q);
     if (!ok && store_code(c->store) == DUPLICATE) {
-        return ctl_refuse("there is a device '%s' already; to change it: paceline device set",
-                          name);
+        return refuse_name(c, name);
     }
     if (!ok) {
         return ctl_fail(&e);
@@ -108,6 +146,7 @@ set(struct ctl *c, const struct args *a)
     struct err e = {0};
     struct found device;
     struct sql q = {0};
+    uint64_t n = 0;
     if (!device_fields_check(fields, &e) || !ctl_user(c, false, &e) ||
         !ctl_find_device(c, a->operands[0], &device, &e)) {
         return ctl_fail(&e);
@@ -122,11 +161,14 @@ set(struct ctl *c, const struct args *a)
         ctl_note("say what to change; see: paceline device set --help");
         return CTL_COULD_NOT;
     }
-    sql_addf(&q, " WHERE id = %" PRIu64, device.id);
-    bool ok = store_exec(c->store, &q, NULL, NULL, &e);
+    sql_addf(&q, " WHERE id = %" PRIu64 " AND status <> 'removed'", device.id);
+    bool ok = store_exec(c->store, &q, &n, NULL, &e);
     sql_done(&q);
     if (!ok) {
         return ctl_fail(&e);
+    }
+    if (!n) {
+        return refuse_state(c, &device);
     }
     output_said(&c->out, changed(&device, NULL, steer_device(c, device.id)), "device %s changed",
                 device.name);
@@ -251,25 +293,6 @@ static const struct flag pause_flags[] = {
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };
 
-static int
-refuse_state(struct ctl *c, const struct found *device)
-{
-    struct err e = {0};
-    struct rows r;
-    if (!store_queryf(c->store, &r, &e,
-                      "SELECT status, status_reason FROM devices WHERE id = %" PRIu64,
-                      device->id)) {
-        return ctl_fail(&e);
-    }
-    bool found = rows_next(&r);
-    const char *reason = found ? rows_str(&r, 1) : "";
-    int code = ctl_refuse("device %s is %s%s%s%s: nothing was changed", device->name,
-                          found ? rows_str(&r, 0) : "gone", *reason ? " (" : "", reason,
-                          *reason ? ")" : "");
-    rows_done(&r);
-    return code;
-}
-
 /* One winner: the row changes only from a state in which that makes sense. */
 static int
 turn(struct ctl *c, const char *text, bool pause, const char *reason)
@@ -347,8 +370,8 @@ remove_device(struct ctl *c, const struct args *a)
     }
     if (waiting && !flags->yes) {
         return ctl_refuse("%" PRIu64 " messages wait for device %s and would be skipped; to do it "
-                          "all the same: device remove --yes",
-                          waiting, device.name);
+                          "all the same: paceline device remove %s --yes",
+                          waiting, device.name, a->operands[0]);
     }
     if (!store_execf(c->store, &n, &e,
                      "UPDATE devices SET status = 'removed', status_reason = '', config_version = "

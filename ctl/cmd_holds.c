@@ -1,6 +1,6 @@
 /* cmd_holds.c -- what waits now, why and until when: devices, their new contacts, accounts and
- * endpoints, as Redis has it; recipients, as MySQL has it.  This host's
- * clock tells what is over: an end that has just passed may still be shown. */
+ * endpoints, as Redis has it; recipients, and sources that a refusal has paused, as MySQL has it.
+ * This host's clock tells what is over: an end that has just passed may still be shown. */
 #include "ctl/command.h"
 #include "ctl/ctl.h"
 #include "shared/clock.h"
@@ -17,11 +17,16 @@ static const struct column columns[] = {
 };
 
 /* From so many failures in a row on a breaker is called open. */
-enum { BREAKER_FAILURES = 3, DEVICES_A_ROUND = 500 };
+enum { BREAKER_FAILURES = 3, DEVICES_A_ROUND = 500, PAST_MS = 600000 };
 
 struct device_state {
     char paused[200], held[200], new_code[64];
     int64_t next, fails, slow, new_until;
+};
+
+struct device {
+    char name[768], sender[64], ref[768];
+    struct buf info;
 };
 
 static void
@@ -74,19 +79,31 @@ add(struct doc *list, const char *scope, const char *name, const char *reason, i
     return d;
 }
 
+/* What workers say of a device's settings is no provider's code: it gets the setting beside it. */
 static void
-add_device(struct doc *list, const char *name, const struct device_state *s, int64_t now_ms)
+say_reason(const struct device *device, const struct device_state *s, char *out, size_t size)
+{
+    const char *held = *s->paused ? s->paused : s->held;
+    if (strcmp(held, "no-sender") == 0) {
+        (void)snprintf(out, size, "no-sender: no worker has [sender %s]", device->sender);
+    } else if (strcmp(held, "bad-device") == 0) {
+        (void)snprintf(out, size, "bad-device: sender %s cannot use the sender_ref '%s'",
+                       device->sender, device->ref);
+    } else {
+        (void)snprintf(out, size, "%s", *held ? held : s->fails ? "failing" : "throttled");
+    }
+}
+
+static void
+add_device(struct doc *list, const struct device *device, const struct device_state *s,
+           int64_t now_ms)
 {
     bool rests = *s->held && s->next > now_ms;
+    const char *name = device->name;
     if (rests || s->fails || s->slow > 100 || *s->paused) {
-        struct doc *d = add(list, "device", name,
-                            *s->paused ? s->paused
-                            : *s->held ? s->held
-                            : s->fails ? "failing"
-                                       : "throttled",
-                            *s->paused ? 0
-                            : rests    ? s->next
-                                       : 0);
+        char reason[1024];
+        say_reason(device, s, reason, sizeof reason);
+        struct doc *d = add(list, "device", name, reason, !*s->paused && rests ? s->next : 0);
         if (s->fails) {
             doc_put_int(d, "failures", s->fails);
             doc_put_str(d, "breaker",
@@ -106,13 +123,12 @@ add_device(struct doc *list, const char *name, const struct device_state *s, int
 static bool
 put_round(struct ctl *c, struct rows *r, struct doc *list, struct err *e)
 {
-    struct {
-        char name[768];
-        struct buf info;
-    } *d = xcalloc(DEVICES_A_ROUND, sizeof *d);
+    struct device *d = xcalloc(DEVICES_A_ROUND, sizeof *d);
     size_t n = 0;
     while (n < DEVICES_A_ROUND && rows_next(r)) {
         (void)snprintf(d[n].name, sizeof d[n].name, "%s", rows_str(r, 1));
+        (void)snprintf(d[n].sender, sizeof d[n].sender, "%s", rows_str(r, 2));
+        (void)snprintf(d[n].ref, sizeof d[n].ref, "%s", rows_str(r, 3));
         queue_device_info(c->queue, rows_uint(r, 0), &d[n].info, ctl_asked, e);
         n++;
     }
@@ -120,7 +136,7 @@ put_round(struct ctl *c, struct rows *r, struct doc *list, struct err *e)
     for (size_t i = 0; i < n; i++) {
         struct device_state s;
         read_state(d[i].info.data, &s);
-        add_device(list, d[i].name, &s, clock_wall_ms());
+        add_device(list, &d[i], &s, clock_wall_ms());
         buf_done(&d[i].info);
     }
     free(d);
@@ -131,10 +147,11 @@ static bool
 put_devices(struct ctl *c, struct doc *list, struct err *e)
 {
     struct rows r;
-    if (!store_queryf(c->store, &r, e,
-                      "SELECT d.id, d.name FROM devices d WHERE d.user_id = %" PRIu64
-                      " AND d.status <> 'removed' ORDER BY d.name",
-                      c->user_id)) {
+    if (!store_queryf(
+            c->store, &r, e,
+            "SELECT d.id, d.name, d.sender, d.sender_ref FROM devices d WHERE d.user_id = %" PRIu64
+            " AND d.status <> 'removed' ORDER BY d.name",
+            c->user_id)) {
         return false;
     }
     while (put_round(c, &r, list, e)) {
@@ -198,7 +215,8 @@ add_wide(struct ctl *c, struct doc *list, const struct wide *w)
     char mine[32];
     bool account = w->field[0] == 'a';
     size_t len = (size_t)snprintf(mine, sizeof mine, "a:%" PRIu64 "/", c->user_id);
-    if (account && strncmp(w->field, mine, len) != 0) {
+    bool past = !w->probing && w->until + PAST_MS < clock_wall_ms(); /* nothing of theirs waits */
+    if (past || (account && strncmp(w->field, mine, len) != 0)) {
         return;
     }
     struct doc *d = add(list, account ? "account" : "endpoint", w->field + (account ? len : 2),
@@ -252,6 +270,34 @@ put_recipients(struct ctl *c, struct doc *list, struct err *e)
     return true;
 }
 
+/* Those that a refusal has paused; whom a person has paused knows why. */
+static bool
+put_sources(struct ctl *c, struct doc *list, struct err *e)
+{
+    static const char *const kinds[][2] = {
+        {"campaign", "campaigns"}, {"sequence", "sequences"}, {"recurring", "recurring_messages"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct sql q = {0};
+        struct rows r;
+        sql_addf(&q, "SELECT %s, name, status_reason, NULL, NULL, NULL, NULL FROM ", kinds[i][0]);
+        sql_text(&q, kinds[i][1]);
+        sql_addf(&q,
+                 " WHERE user_id = %" PRIu64
+                 " AND status = 'paused' AND status_reason <> '' ORDER BY id LIMIT 100",
+                 c->user_id);
+        bool ok = store_query(c->store, &q, &r, e);
+        sql_done(&q);
+        if (!ok) {
+            return false;
+        }
+        while (rows_next(&r)) {
+            output_row(&r, 0, columns, doc_append(list));
+        }
+        rows_done(&r);
+    }
+    return true;
+}
+
 static int
 show(struct ctl *c, const struct args *a)
 {
@@ -259,7 +305,7 @@ show(struct ctl *c, const struct args *a)
     struct err e = {0};
     struct doc *list = doc_list();
     if (!ctl_user(c, false, &e) || !ctl_queue(c, &e) || !put_wide(c, list, &e) ||
-        !put_devices(c, list, &e) || !put_recipients(c, list, &e)) {
+        !put_devices(c, list, &e) || !put_sources(c, list, &e) || !put_recipients(c, list, &e)) {
         doc_free(list);
         return ctl_fail(&e);
     }

@@ -16,7 +16,7 @@ static const struct flag set_flags[] = {
      false},
     {"recipient-weekly", FLAG_INT, FLAG(weekly), "0..65535", NULL, "The same within 7 days.",
      false},
-    {"recipient-wait", FLAG_MS, FLAG(wait), "0..31536000000", NULL,
+    {"recipient-wait", FLAG_MS, FLAG(wait), "0s..365d", NULL,
      "How long a message waits for room, from when it was made; then it is skipped.", false},
     {NULL, FLAG_BOOL, 0, NULL, NULL, NULL, false},
 };

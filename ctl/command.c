@@ -19,12 +19,12 @@ command_about(const struct command *const *groups, struct buf *out)
         "anything.\n\nCommands (each tells more with --help):\n");
     for (; *groups; groups++) {
         const struct command *c = *groups;
-        buf_addf(out, "%s%s", c->group, c->verb ? " " : ": ");
+        buf_addf(out, "  %s%s", c->group, c->verb ? " " : ": ");
         buf_adds(out, c->verb ? "" : c->help);
         for (; c->group && c->verb; c++) {
             buf_addf(out, "%s%s", c == *groups ? "" : "|", c->verb);
         }
-        buf_adds(out, "\n");
+        buf_adds(out, groups[1] ? "\n" : "");
     }
 }
 
@@ -187,12 +187,18 @@ run(const struct command *c, struct ctl *ctl, int n, char **argv)
     return code;
 }
 
+/* group: in which it is none; NULL: of the whole program. */
 static int
-wrong_word(const char *what, const char *word, const char *const *names)
+wrong_word(const char *group, const char *word, const char *const *names)
 {
     const char *near = flag_nearest(word, names);
-    ctl_note("%s: unknown %s%s%s%s", word, what, near ? " (did you mean " : "", near ? near : "",
-             near ? "?)" : "; see: paceline --help");
+    if (near) {
+        ctl_note("%s%s%s: unknown command (did you mean %s?)", group ? group : "", group ? " " : "",
+                 word, near);
+    } else {
+        ctl_note("%s%s%s: unknown command; see: paceline %s%s--help", group ? group : "",
+                 group ? " " : "", word, group ? group : "", group ? " " : "");
+    }
     return CTL_COULD_NOT;
 }
 
@@ -210,7 +216,7 @@ run_verb(const struct command *group, struct ctl *ctl, int n, char **argv)
         }
         names[known++] = c->verb;
     }
-    return wrong_word("command", argv[0], names);
+    return wrong_word(group->group, argv[0], names);
 }
 
 int
@@ -228,5 +234,5 @@ command_run(const struct command *const *groups, struct ctl *c, int n, char **ar
         }
         names[i] = groups[i]->group;
     }
-    return wrong_word("command", argv[0], names);
+    return wrong_word(NULL, argv[0], names);
 }

@@ -31,7 +31,7 @@ const struct flag device_flags[] = {
      false},
     {"sender-ref", FLAG_TEXT, FIELD(sender_ref), NULL, NULL, "What the provider calls this device.",
      false},
-    {"account", FLAG_TEXT, FIELD(account), "NAME", NULL,
+    {"account", FLAG_TEXT, FIELD(account), "NAME|none", NULL,
      "What the provider limits together with other devices: a business portfolio, a token. Devices "
      "of one name stop together when it is throttled or blocked. New devices: none.",
      false},
@@ -122,6 +122,7 @@ device_fields_check(struct device_fields *d, struct err *e)
         (render_bad_utf8(d->sender_ref, len) < len || count_chars(d->sender_ref) > REF_MAX)) {
         return err_set(e, ERR_INPUT, "sender-ref: at most %d characters of UTF-8", REF_MAX);
     }
+    d->account = d->account && strcmp(d->account, "none") == 0 ? "" : d->account;
     len = d->account ? strlen(d->account) : 0;
     if (len && (len > ACCOUNT_MAX || d->account[strspn(d->account, word)])) {
         return err_set(e, ERR_INPUT,

@@ -24,9 +24,11 @@ run(struct ctl *c, const struct conf *conf)
     ctl_start(c);
     int code = command_run(groups, c, conf->n_rest, conf->rest);
     ctl_stop(c);
-    /* What nobody could read was not done. */
+    /* What nobody could read was not done; who ends a pipe like `| head` knows. */
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        ctl_note("standard output cannot be written: %s", strerror(errno));
+        if (errno != EPIPE) {
+            ctl_note("standard output cannot be written: %s", strerror(errno));
+        }
         code = CTL_COULD_NOT;
     }
     return code;

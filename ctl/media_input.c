@@ -98,8 +98,11 @@ read_source(struct ctl *c, const char *source, bool files, struct media_ref *m, 
     if (begins(source, "http://") || begins(source, "https://")) {
         return media_fetch(&fetch, source, out, m->mime, e);
     }
-    return files ? read_local(c, source, m, out, e)
-                 : err_set(e, ERR_INPUT, "has to be an http(s) or a data: URL");
+    if (!files || strstr(source, "://")) {
+        return err_set(e, ERR_INPUT, "has to be an http(s) or a data: URL%s",
+                       files ? ", or a file" : "");
+    }
+    return read_local(c, source, m, out, e);
 }
 
 static bool

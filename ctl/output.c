@@ -96,6 +96,8 @@ output_rows(struct rows *r, const struct column *columns)
 
 /* --- one value as text ---------------------------------------------------------------- */
 
+/* What somebody has set is whole in one unit, and shown so: 90s.  What was measured or foreseen is
+ * not: 6h28m5s. */
 static void
 add_ms(int64_t ms, struct buf *out)
 {
@@ -103,13 +105,22 @@ add_ms(int64_t ms, struct buf *out)
         const char *unit;
         int64_t ms;
     } units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}};
-    for (size_t i = 0; ms && i < sizeof units / sizeof *units; i++) {
-        if (ms % units[i].ms == 0) {
+    enum { UNITS = sizeof units / sizeof *units, ROUNDED_FROM_MS = 10000, ONE_UNIT_MAX = 999 };
+    ms = ms >= ROUNDED_FROM_MS ? (ms + 500) / 1000 * 1000 : ms;
+    if (!ms || ms % 1000) {
+        buf_addf(out, ms ? "%" PRId64 "ms" : "%" PRId64, ms);
+        return;
+    }
+    size_t whole = 0;
+    while (ms % units[whole].ms) {
+        whole++;
+    }
+    bool one = whole == 0 || ms / units[whole].ms <= ONE_UNIT_MAX;
+    for (size_t i = one ? whole : 0; ms && i < UNITS; ms %= units[i++].ms) {
+        if (ms >= units[i].ms) {
             buf_addf(out, "%" PRId64 "%s", ms / units[i].ms, units[i].unit);
-            return;
         }
     }
-    buf_addf(out, ms ? "%" PRId64 "ms" : "%" PRId64, ms);
 }
 
 /* "2026-11-22T10:00:00.000Z" -> "2026-11-22 18:00:00 +08" */
@@ -256,13 +267,28 @@ put_table(const struct output *o, const struct column *columns, const struct doc
     free(cells);
 }
 
-/* "gap_min_ms" -> "gap min" */
+static bool
+has_key(const struct column *columns, const char *key, size_t n)
+{
+    for (const struct column *c = columns; c->key; c++) {
+        if (strlen(c->key) == n && memcmp(c->key, key, n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "gap_min_ms" -> "gap min"; "free_at" -> "free at" beside a "free". */
 static int
-label(const struct column *c, char *out, size_t size)
+label(const struct column *columns, const struct column *c, char *out, size_t size)
 {
     size_t n = strlen(c->key);
-    n -= c->show == SHOW_MS && n > 3 && strcmp(c->key + n - 3, "_ms") == 0 ? 3 : 0;
-    n -= c->show == SHOW_TIME && n > 3 && strcmp(c->key + n - 3, "_at") == 0 ? 3 : 0;
+    const char *unit = c->show == SHOW_MS ? "_ms" : c->show == SHOW_TIME ? "_at" : "";
+    size_t less = strlen(unit);
+    if (less && n > less && strcmp(c->key + n - less, unit) == 0 &&
+        !has_key(columns, c->key, n - less)) {
+        n -= less;
+    }
     (void)snprintf(out, size, "%.*s", (int)n, c->key);
     for (char *p = out; *p; p++) {
         *p = *p == '_' ? ' ' : *p;
@@ -276,7 +302,7 @@ put_lines(const struct output *o, const struct column *columns, const struct doc
     char name[48];
     int width = 0;
     for (const struct column *c = columns; c->key; c++) {
-        int w = doc_get(object, c->key) ? label(c, name, sizeof name) : 0;
+        int w = doc_get(object, c->key) ? label(columns, c, name, sizeof name) : 0;
         width = w > width ? w : width;
     }
     for (const struct column *c = columns; c->key; c++) {
@@ -286,7 +312,7 @@ put_lines(const struct output *o, const struct column *columns, const struct doc
         }
         struct buf text = {0};
         add_value(o, c->show, v, &text);
-        int w = label(c, name, sizeof name);
+        int w = label(columns, c, name, sizeof name);
         printf("%s%*s", name, width - w + GAP, "");
         (void)put_text(stdout, text.data ? text.data : "", width + GAP);
         puts("");

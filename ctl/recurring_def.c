@@ -269,7 +269,9 @@ read_text(struct recurring_def *d, struct err *e)
 {
     struct buf *text = &d->text;
     if (!d->content == !d->content_file && (d->content || !define_message_has(&d->parts))) {
-        return err_set(e, ERR_INPUT, "give the message with either --content or --content-file");
+        return err_set(e, ERR_INPUT,
+                       "give the message with either --content or --content-file, or a medium or "
+                       "--template instead");
     }
     if (d->content_file) {
         if (!define_file(d->content_file, DEFINE_CONTENT + 1, text, e)) {

@@ -4,7 +4,7 @@
 -- KEYS[1] meta   KEYS[2] ready   then for each device: ids, jobs, device
 -- ARGV[1] incarnation   ARGV[2] wake channel   ARGV[3] partition
 -- then for each device: name, config version, max in flight, gap min, gap max, batch, batch pause, hourly
---      cap, daily cap, quiet, paused ("" = no), sender, account, window, more (1 = MySQL may hold more that is due),
+--      cap, daily cap, quiet, paused ("" = no), sender, account, ref, window, more (1 = MySQL may hold more that is due),
 --      n, n x (id, gen, row, source, expires in ms or 0, payload version, payload)
 --
 -- Returns one number a job: 1 waiting (now or already), 0 not staged with this generation: nothing done.
@@ -22,9 +22,9 @@ local function prepare(device, jobs, at)
       'day_cap', ARGV[at + 8], 'quiet', ARGV[at + 9])
     if ARGV[at + 10] == '' then redis.call('HDEL', device, 'paused')
     else redis.call('HSET', device, 'paused', ARGV[at + 10]) end
-    redis.call('HSET', device, 'sender', ARGV[at + 11], 'account', ARGV[at + 12])
+    redis.call('HSET', device, 'sender', ARGV[at + 11], 'account', ARGV[at + 12], 'ref', ARGV[at + 13])
   end
-  redis.call('HSET', device, 'window', ARGV[at + 13], 'more', ARGV[at + 14])
+  redis.call('HSET', device, 'window', ARGV[at + 14], 'more', ARGV[at + 15])
   redis.call('HSETNX', device, 'next', now)
   redis.call('PERSIST', device)
   if redis.call('EXISTS', jobs) == 0 then redis.call('XGROUP', 'CREATE', jobs, 'fleet', '0', 'MKSTREAM') end
@@ -32,8 +32,8 @@ end
 
 for k = 3, #KEYS, 3 do
   local ids, jobs, device, name = KEYS[k], KEYS[k + 1], KEYS[k + 2], ARGV[a]
-  local head, n, prepared = a, tonumber(ARGV[a + 15]), false
-  a = a + 16
+  local head, n, prepared = a, tonumber(ARGV[a + 16]), false
+  a = a + 17
   for _ = 1, n do
     local id, gen = ARGV[a], ARGV[a + 1]
     local s = redis.call('HGET', ids, id)

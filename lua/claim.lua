@@ -8,7 +8,7 @@
 --
 -- Returns {now, next due time or -1, {device names that are due}, {job, ...}} with each job as
 --   {device, id, gen, token, row, source, gap min, gap max, batch, batch pause, quiet, payload version, payload,
---   account}
+--   account, sender, ref}
 -- A job of a stopped source, or one that is too late, is settled on the way (result "returned" or
 -- "skipped"); at most 50 of them a device and call.
 -- A device whose account or endpoint is held waits for the end of that; behind it one job probes.
@@ -70,7 +70,7 @@ end
 
 local function serve(jobs, device, ids, name)
   local d = redis.call('HMGET', device, 'in_flight', 'max_in_flight', 'next', 'paused', 'gap_min', 'gap_max', 'batch',
-    'batch_pause', 'quiet', 'fails', 'account', 'probes')
+    'batch_pause', 'quiet', 'fails', 'account', 'probes', 'sender', 'ref')
   local in_flight = tonumber(d[1] or '0')
   local free = room(d[1], d[2], d[10])
   if d[4] or tonumber(d[3] or '0') > now or free < 1 or redis.call('EXISTS', jobs) == 0 then return end
@@ -109,7 +109,7 @@ local function serve(jobs, device, ids, name)
         free, left_in_call = free - 1, left_in_call - 1
         for _, h in ipairs(over) do redis.call('HSET', holds, h.field, (now + probe_ms) .. ' ' .. h.count .. ' ' .. h.code .. ' ' .. name) end
         jobs_out[#jobs_out + 1] = {name, f.id, f.gen, tostring(token), f.row, f.src, d[5] or '0', d[6] or '0',
-          d[7] or '0', d[8] or '0', d[9] or '', f.v, f.job, d[11] or ''}
+          d[7] or '0', d[8] or '0', d[9] or '', f.v, f.job, d[11] or '', d[13] or '', d[14] or ''}
       end
     end
   until not again or free < 1 or left < 1

@@ -6,20 +6,28 @@
 
 enum { WIDTH = 80, INDENT = 6, VALUE_COLUMN = 44 };
 
-/* Prints words from column 0 on, wrapped and indented. */
+/* Prints words from column 0 on, wrapped and indented.  A line of the text that begins with blanks
+ * keeps them, and is indented by as much again where it goes on. */
 static void
 wrap(FILE *f, int indent, const char *text)
 {
-    int column = 0;
-    while (*text) {
+    int column = 0, begin = indent, more = indent;
+    for (bool fresh = true; *text; fresh = text[-1] == '\n') {
+        int blanks = fresh ? (int)strspn(text, " ") : 0;
+        if (fresh) {
+            text += blanks;
+            begin = indent + blanks;
+            more = begin + blanks;
+        }
         int n = (int)strcspn(text, " \n");
         if (column && column + 1 + n > WIDTH) {
             (void)fputs("\n", f);
             column = 0;
+            begin = more;
         }
         if (n) {
-            (void)fprintf(f, "%*s%.*s", column ? 1 : indent, "", n, text);
-            column += (column ? 1 : indent) + n;
+            (void)fprintf(f, "%*s%.*s", column ? 1 : begin, "", n, text);
+            column += (column ? 1 : begin) + n;
         }
         text += n;
         if (*text == '\n') { /* a line break in the text stays one */
@@ -97,9 +105,13 @@ conf_print_help(FILE *f, const struct conf_key *keys, const char *program, const
         }
     }
     (void)fputs("\nExit codes:\n"
-                "  0  done, or stopped as asked\n"
-                "  1  failed; the last line on standard error says why\n"
-                "  2  wrong flag, setting or argument\n",
+                "  0  done, or stopped as asked\n",
+                f);
+    (void)fputs(conf_has_commands(keys)
+                    ? "  1  refused, or something was found\n"
+                      "  2  wrong flag, setting or argument, or it could not be done\n"
+                    : "  1  failed; the last line on standard error says why\n"
+                      "  2  wrong flag, setting or argument\n",
                 f);
 }
 

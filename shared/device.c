@@ -37,6 +37,7 @@ device_pace_read(const struct rows *r, unsigned first_column, struct device_pace
                        rows_str(r, c + 10));
     }
     copy_utf8(ret->sender, sizeof ret->sender, rows_str(r, c + 13));
+    copy_utf8(ret->ref, sizeof ret->ref, rows_str(r, c + 16));
     if (*rows_str(r, c + 15)) {
         (void)snprintf(ret->account, sizeof ret->account, "%" PRIu64 "/%s", rows_uint(r, c + 14),
                        rows_str(r, c + 15));

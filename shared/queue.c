@@ -597,6 +597,7 @@ add_pace(struct redis_cmd *c, const struct device_pace *pace)
     redis_cmd_str(c, pace->paused);
     redis_cmd_str(c, pace->sender);
     redis_cmd_str(c, pace->account);
+    redis_cmd_str(c, pace->ref);
 }
 
 const char *const stop_words[] = {[STOP_NOTHING] = "",

@@ -69,9 +69,9 @@ struct device_pace {
     unsigned max_in_flight;
     int64_t gap_min_ms, gap_max_ms, batch_size, batch_pause_ms, hourly_cap, daily_cap;
     char quiet[96]; /* "1320 420 Asia/Kuala_Lumpur": minutes of the local day from, to; "" = none */
-    char paused[64];              /* "" = serving; otherwise who or why */
-    char sender[64], account[96]; /* what holds of an endpoint and of an account are named by;
-                                     account "user/name" or "" */
+    char paused[64];                        /* "" = serving; otherwise who or why */
+    char sender[64], ref[800], account[96]; /* what holds of an endpoint and of an account are named
+                                     by; account "user/name" or "" */
 };
 
 /* --- producer
@@ -119,6 +119,7 @@ struct queue_claimed { /* one job as claimed; texts are borrowed for the length 
     const char *source;
     int64_t gap_min_ms, gap_max_ms, batch_size, batch_pause_ms;
     const char *quiet, *account;
+    const char *sender, *ref; /* the device's, as they are now; "": the payload's hold */
     int64_t version;
     const void *payload;
     size_t payload_len;

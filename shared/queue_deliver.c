@@ -36,6 +36,8 @@ read_claimed(const struct redis_value *v, struct queue_claimed *job)
     job->payload = redis_str(redis_at(v, 12));
     job->payload_len = redis_len(redis_at(v, 12));
     job->account = redis_str(redis_at(v, 13));
+    job->sender = redis_str(redis_at(v, 14));
+    job->ref = redis_str(redis_at(v, 15));
 }
 
 static bool

@@ -174,6 +174,17 @@ prepare_ready(struct delivery *d)
     deliver_step(d, EVENT_READY);
 }
 
+/* A device's sender and reference may have been mended since the job was made. */
+static void
+take_settings(struct delivery *d, const struct queue_claimed *c, char *at)
+{
+    size_t sender = strlen(c->sender), ref = strlen(c->ref);
+    memcpy(at, c->sender, sender);
+    memcpy(at + sender, c->ref, ref);
+    d->job.sender = (struct job_text){at, sender};
+    d->job.device_ref = (struct job_text){at + sender, ref};
+}
+
 void
 prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_ms)
 {
@@ -189,11 +200,12 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
     (void)snprintf(d->source, sizeof d->source, "%s", c->source);
     (void)snprintf(d->account, sizeof d->account, "%s", c->account);
     deliver_add(d);
-    /* The payload, and behind it every text again with a NUL: at most as many bytes, plus one for
-     * each. */
-    size_t size = c->payload_len <= JOB_BYTES_MAX ? c->payload_len : 0;
+    /* The payload and the device's settings, and behind them every text again with a NUL: at most
+     * as many bytes, plus one for each. */
+    size_t payload = c->payload_len <= JOB_BYTES_MAX ? c->payload_len : 0;
+    size_t size = payload + strlen(c->sender) + strlen(c->ref);
     d->memory = xmalloc(2 * size + 2 * JOB_VARS_MAX + 16);
-    memcpy(d->memory, c->payload, size);
+    memcpy(d->memory, c->payload, payload);
     if (!job_decode(d->memory, c->payload_len, &d->job, &e)) {
         prepare_cannot_send(d, "bad-payload", e.text);
         return;
@@ -201,6 +213,9 @@ prepare_delivery(struct part *part, const struct queue_claimed *c, int64_t now_m
     if (d->job.device != c->lease.device || d->job.row != c->row) {
         prepare_cannot_send(d, "bad-payload", "the payload belongs to another device or row");
         return;
+    }
+    if (*c->sender) {
+        take_settings(d, c, d->memory + payload);
     }
     d->sender = worker_sender(w, d->job.sender.s, d->job.sender.len);
     if (!d->sender) {

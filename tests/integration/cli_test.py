@@ -92,6 +92,8 @@ def usage_is_checked():
         cli.refused(2, says="say what to do")
         cli.refused(2, "devise", "list", says="did you mean device")
         cli.refused(2, "device", "lst", says="did you mean list")
+        cli.refused(2, "message", "60123456789", says="message 60123456789: unknown command; see: paceline message --help")
+        true("1  refused, or something was found" in cli.ok("--help"), "the codes that commands end with")
         cli.refused(2, "device", "add", "A", "--gapp", "5s", says="--gapp: unknown flag .did you mean --gap")
         cli.refused(2, "device", "add", "A", "--mysql-ur", "x", says="did you mean --mysql-url")
         cli.refused(2, "device", "add", says="an argument is missing")
@@ -133,7 +135,11 @@ def devices():
                "--sender-ref", "X7", "--hourly-cap", "60", "--daily-cap", "500", "--max-in-flight", "3",
                "--when-offline", "skip")
         cli.refused(1, "device", "add", "Kedai Ali 你好", says="already")
+        cli.ok("device", "set", "Kedai Ali 你好", "--account", "shop")
+        equal("shop", cli.json("device", "show", "Kedai Ali 你好")["account"], "account")
+        cli.ok("device", "set", "Kedai Ali 你好", "--account", "none")
         d = cli.json("device", "show", "Kedai Ali 你好")
+        equal("", d["account"], "no account any more")
         for key, value in {"phone": "60123456789", "gap_min_ms": 5000, "gap_max_ms": 15000, "batch_size": 20,
                            "batch_pause_ms": 600000, "quiet": "22:00-07:00", "zone": "Asia/Kuala_Lumpur",
                            "hourly_cap": 60, "daily_cap": 500, "max_in_flight": 3, "when_offline": "skip",
@@ -450,6 +456,8 @@ def campaigns():
         cli.refused(2, *make, "--content", "", says="empty")
         cli.refused(2, *make, "--content", "x", "--on-unknown", "panic", says="none of hold.resend.assume_sent")
         cli.refused(2, *make, "--content", "x", "--start", "2026-02-30 10:00", says="no time")
+        cli.refused(2, *make, "--content", "x", "--start", "2020-02-03 10:00", says="is past; write now")
+        cli.refused(2, *make, "--image", "ftp://shop.example/x.png", says="http.s. or a data: URL, or a file")
         cli.refused(1, "campaign", "create", "c1", "--devices", "A,Z", "--content", "x", says="no device 'Z'")
         cli.refused(2, "campaign", "create", "c1", "--devices", ",", "--content", "x", says="names no device")
         got = cli.json("campaign", "create", "c1", "--devices", "A, B", "--content-file", cli.write("t.txt", "Hi {name}\n"),

@@ -171,7 +171,7 @@ def files_of_a_sequence_step_and_help():
             for verb in re.findall(r"^  (\w+)", cli.ok(group, "--help"), re.M):
                 true(f"Usage: paceline {group} {verb}" in cli.ok(group, verb, "--help"), f"{group} {verb} --help")
         shown = cli.ok("sequence", "show", "S")
-        true(re.search(r"S\s+3\s+4325m\s+third", shown), f"the times of the steps: {shown}")
+        true(re.search(r"S\s+3\s+3d5m\s+third", shown), f"the times of the steps: {shown}")
 
 
 # --- mistakes -----------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ def many_messages_refused_alike_pause_their_campaign_and_a_few_among_many_do_not
         all_ = fleet.campaign("all", devices=[1])
         wait_until(lambda: paused(fleet, "campaigns", "all"), 20, "the campaign to be paused")
         reason = paused(fleet, "campaigns", "all")[0][0]
+        equal([("campaign", "all", reason)], [(h["scope"], h["name"], h["reason"]) for h in json.loads(fleet.ctl("--json", "holds")[1])], "holds")
         true(reason.endswith("messages refused alike, param: HTTP 400: because param") and int(reason.split()[0]) >= 3, reason)
         true(3 <= fleet.statuses(all_)["failed"] < 30, f"{fleet.statuses(all_)}")
         fleet.stub.control(refuse("recipient:30", "param"), refuse("recipient:45", "param"), refuse("recipient:59", "param"))
@@ -109,6 +110,8 @@ def a_device_and_an_account_stop_until_a_person_resumes_them():
         held = {h["name"]: h for h in json.loads(fleet.ctl("--json", "holds")[1])}
         equal(("account", "locked"), (held["my shop"]["scope"], held["my shop"]["reason"]), "holds")
         true(held["d1-1"]["reason"].startswith("spam"), f"{held['d1-1']}")
+        code, out, _ = fleet.ctl("audit", "stuck", check=False)
+        true(code == 1 and "device d1-1 is paused: spam: HTTP 400: because spam; mend it, then device resume" in out, out)
         equal(0, fleet.statuses(c).get("failed", 0), "messages given up")
         fleet.stub.control()
         began = time.monotonic()
@@ -210,12 +213,29 @@ def a_removed_device_leaves_nothing_in_redis_and_its_messages_are_skipped():
         fleet.start()
         wait_until(lambda: sent(fleet, c) > 22, 20, "some of both")
         code, _, err = fleet.ctl("device", "remove", "d1-1", check=False)
-        true(code == 1 and "would be skipped" in err, err)
+        true(code == 1 and "would be skipped" in err and "device remove d1-1 --yes" in err, err)
         fleet.ctl("device", "remove", "d1-1", "--yes")
         fleet.drain()
         end = fleet.statuses(c)
         true(end["skipped"] > 0 and end["sent"] + end["skipped"] == 40, f"{end}")
         equal([], fleet.redis.call("KEYS", "*:d:1") + fleet.redis.call("KEYS", "*:d:1:*"), "keys of the removed device")
+        for args, says in ((["add", "d1-1"], "history keeps the name"), (["set", "d1-1", "--gap", "1s"], "is removed: nothing")):
+            code, _, err = fleet.ctl("device", *args, check=False)
+            true(code == 1 and says in err, err)
+
+
+@test
+def a_sender_that_no_worker_has_is_named():
+    with fleet_with_rules() as fleet:
+        fleet.devices(1, sender="gone")
+        fleet.leads(2)
+        fleet.campaign("c")
+        fleet.start()
+        held = lambda: [h["reason"] for h in json.loads(fleet.ctl("--json", "holds")[1])]
+        wait_until(lambda: held() == ["no-sender: no worker has [sender gone]"], 20, lambda: f"{held()}")
+        # What is mended holds for the messages that are queued, and at once.
+        fleet.ctl("device", "set", "d1-1", "--sender", "stub")
+        wait_until(lambda: fleet.statuses() == {"sent": 2}, 15, lambda: f"both to be sent: {fleet.statuses()}")
 
 
 if __name__ == "__main__":

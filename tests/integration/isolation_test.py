@@ -628,7 +628,7 @@ def commands(fleet):
     _, out, _ = fleet.ctl("--help")
     part = out.split("Commands (")[1].split("\n", 1)[1].split("\n\n")[0]
     for line in part.splitlines():
-        alone, verbs = re.match(r"(\S+): ", line), re.match(r"(\S+) (\S+)$", line)
+        alone, verbs = re.match(r"  (\S+): ", line), re.match(r"  (\S+) (\S+)$", line)
         if alone:
             yield alone.group(1)
         elif verbs:
