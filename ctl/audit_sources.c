@@ -190,8 +190,8 @@ audit_sources(struct audit *a, struct err *e)
          ""},
         {"stopped",
          "SELECT 0, CONCAT('device ', d.name), CONCAT('is paused: ', d.status_reason, '; mend it, "
-         "then device resume') FROM devices d WHERE d.status = 'paused' AND d.status_reason <> '' "
-         "AND d.user_id = ",
+         "then device resume') FROM devices d WHERE d.status = 'paused' AND d.status_reason LIKE "
+         "'provider said %' AND d.user_id = ",
          ""},
         {"not-expanded",
          "SELECT 0, m.name, CONCAT('its run of ', g.occurrence_at, ' has not all of its messages "

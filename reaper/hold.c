@@ -10,6 +10,9 @@
 
 enum { REASON_SIZE = 400, ALIKE_MAX = 1000, ALIKE_SHARE = 10, CLEAN_MS = 10000, CLEAN_ROWS = 1000 };
 
+/* By these words `paceline audit stuck` knows a provider's stop from a person's pause. */
+#define DEVICE_STOPPED "provider said "
+
 static void
 reason_of(const struct queue_result *r, const char *before, char out[REASON_SIZE])
 {
@@ -118,7 +121,7 @@ stop_devices(struct store *db, const struct settle_entry *x, struct err *e)
     struct rows r;
     uint64_t user = 0;
     char account[64 * 4 + 1] = "";
-    reason_of(&x->r, "", reason);
+    reason_of(&x->r, DEVICE_STOPPED, reason);
     if (!store_queryf(db, &r, e, "SELECT user_id, account FROM devices WHERE id = %" PRIu64,
                       x->r.device)) {
         return false;

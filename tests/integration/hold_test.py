@@ -102,16 +102,16 @@ def a_device_and_an_account_stop_until_a_person_resumes_them():
         c = fleet.campaign("c")
         fleet.start()
         wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM devices WHERE status = 'paused'") == 3, 20, "three devices to be paused")
-        locked = "locked: HTTP 400: because locked"
-        equal({str(spammer): "spam: HTTP 400: because spam", str(shop[0]): locked, str(shop[1]): locked},
+        locked = "provider said locked: HTTP 400: because locked"
+        equal({str(spammer): "provider said spam: HTTP 400: because spam", str(shop[0]): locked, str(shop[1]): locked},
               {str(i): r for i, r in fleet.sql.rows("SELECT id, status_reason FROM devices WHERE status = 'paused'")}, "reasons")
         done = lambda device: fleet.sql.one(f"SELECT COUNT(*) FROM broadcast_messages WHERE device_id = {device} AND status = 'sent'")
         wait_until(lambda: [done(d) for d in [friend, *rest]] == [30, 30, 30], 30, "the others to go on")
         held = {h["name"]: h for h in json.loads(fleet.ctl("--json", "holds")[1])}
         equal(("account", "locked"), (held["my shop"]["scope"], held["my shop"]["reason"]), "holds")
-        true(held["d1-1"]["reason"].startswith("spam"), f"{held['d1-1']}")
+        true(held["d1-1"]["reason"].startswith("provider said spam"), f"{held['d1-1']}")
         code, out, _ = fleet.ctl("audit", "stuck", check=False)
-        true(code == 1 and "device d1-1 is paused: spam: HTTP 400: because spam; mend it, then device resume" in out, out)
+        true(code == 1 and "device d1-1 is paused: provider said spam: HTTP 400: because spam; mend it, then device resume" in out, out)
         equal(0, fleet.statuses(c).get("failed", 0), "messages given up")
         fleet.stub.control()
         began = time.monotonic()

@@ -67,6 +67,7 @@ def live_through_everything(fleet):
     fleet.sql.exec("UPDATE accounts SET daily_recipients = 100000 WHERE user_id = 1")
     fleet.sql.exec("UPDATE account_recipients SET last_at = UTC_TIMESTAMP(3) - INTERVAL 1410 MINUTE WHERE phone LIKE '%1'")
     fleet.sql.exec("UPDATE broadcast_messages SET scheduled_at = UTC_TIMESTAMP(3) WHERE status = 'pending' AND error_class = 'account-limit'")
+    fleet.ctl("campaign", "cancel", "picture", check=False)  # it pauses where no device can send it
     fleet.drain(90)
     fleet.sql.exec("UPDATE sequence_contacts SET check_at = UTC_TIMESTAMP(3)")
     wait_until(lambda: fleet.sql.one("SELECT COUNT(*) FROM sequence_contacts WHERE check_at IS NOT NULL") == 0, 20, "contacts counted")
