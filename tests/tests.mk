@@ -68,13 +68,17 @@ show-zones: deps
 show-scopes: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
 	@T_VERBOSE=1 python3 tests/integration/scopes_test.py only
+show-receipts: deps
+	@$(MAKE) --no-print-directory -s -j$(CORES) all tests
+	@T_VERBOSE=1 python3 tests/integration/receipts_test.py a_whole_campaign
+	@T_VERBOSE=1 python3 tests/integration/consent_test.py a_stop_stops
 show-clocks: deps
 	@$(MAKE) --no-print-directory -s -j$(CORES) all
 	@T_VERBOSE=1 python3 tests/integration/clock_test.py
 # Prints the tables of docs/providers.md anew, from the code's own.
 docs: $B/tests/unit/provider_doc_test
 	@DOCS_WRITE=1 $<
-.PHONY: docs contract deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render bench-receipts show-zones show-clocks show-scopes
+.PHONY: docs contract deps demo test show-adopt layers scenario-throughput scenario-pacing scenario-outage bench-sources bench-render bench-receipts show-zones show-clocks show-scopes show-receipts
 
 # --- fuzzing: SECONDS for each target; corpora are kept in build-fuzz/corpus ---------------------------
 FUZZERS := $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
