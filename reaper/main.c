@@ -78,7 +78,7 @@ single_steps(struct reaper *r, struct err *e)
     if (!mine) {
         return true;
     }
-    bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_pass(r, e) &&
+    bool ok = reconcile_pass(r, e) && policy_pass(r, e) && members_gone(r, e) &&
               contacts_pass(r, e) && check_pass(r, e) && rests_pass(r, e);
     if (ok && clock_mono_ms() >= r->next_progress) {
         int64_t began = clock_mono_ms();
@@ -99,12 +99,16 @@ cycle(void *arg, bool *work, struct err *e)
 {
     struct reaper *r = arg;
     size_t settled = 0;
-    if (program_due(&r->next_beat, 1000)) {
+    bool beat = program_due(&r->next_beat, 1000);
+    if (beat) {
         queue_beat(r->q, r->name, BEAT_ALIVE, &r->fleet, NULL, NULL);
         queue_wait(r->q);
     }
     if (program_due(&r->next_sweep, r->s->sweep)) {
         reclaim_pass(r);
+    }
+    if (beat && !members_alive(r, e)) {
+        return err_wrap(e, "members");
     }
     if (program_due(&r->next_recovery, 250) && !recovery_pass(r, e)) {
         return err_wrap(e, "recovery");

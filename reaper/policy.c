@@ -119,9 +119,14 @@ write_members(struct reaper *r, bool alive, const char *head, const char *tail, 
 }
 
 bool
-members_pass(struct reaper *r, struct err *e)
+members_alive(struct reaper *r, struct err *e)
 {
     return write_members(r, true, "INSERT INTO fleet_members (name, seen_at) VALUES ",
-                         " ON DUPLICATE KEY UPDATE seen_at = UTC_TIMESTAMP(3)", e) &&
-           write_members(r, false, "DELETE FROM fleet_members WHERE name IN (", ")", e);
+                         " ON DUPLICATE KEY UPDATE seen_at = UTC_TIMESTAMP(3)", e);
+}
+
+bool
+members_gone(struct reaper *r, struct err *e)
+{
+    return write_members(r, false, "DELETE FROM fleet_members WHERE name IN (", ")", e);
 }

@@ -84,7 +84,10 @@ MUST_USE bool contacts_pass(struct reaper *r, struct err *e);
 /* Deletes rests of recipients that are over. */
 MUST_USE bool rests_pass(struct reaper *r, struct err *e);
 MUST_USE bool check_pass(struct reaper *r, struct err *e);
-MUST_USE bool members_pass(struct reaper *r, struct err *e);
+/* The workers that live are written down by every reaper at every beat, before it opens anything:
+ * who is on no list when Redis loses its own is not waited for. */
+MUST_USE bool members_alive(struct reaper *r, struct err *e);
+MUST_USE bool members_gone(struct reaper *r, struct err *e);
 MUST_USE bool receipts_pass(struct reaper *r, struct err *e);
 /* Does a slice of the work, if one is due. */
 MUST_USE bool archive_pass(struct reaper *r, struct err *e);
