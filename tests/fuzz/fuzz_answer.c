@@ -99,7 +99,7 @@ check(const struct provider_table *t, const struct http_result *r, int attempt)
         expect(*p > 0);
     }
     check_text(o.text, sizeof o.text);
-    expect(pace_verdict(&o).hold_ms >= 0);
+    expect(pace_verdict(&o, true).hold_ms >= 0);
     if (answered) {
         const struct provider_rule *rule = provider_rule_of(t, r);
         expect(rule >= t->rules && rule < t->rules + t->n_rules);

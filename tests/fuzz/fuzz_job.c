@@ -29,14 +29,15 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     struct buf out = {0};
     job_encode(&j, &out);
     /* Headers may have been longer than they need to be, never shorter; fields that an older
-     * program does not know cost an empty text each, and a longer header. */
-    if (out.len > n + 6 || !job_decode(out.data, out.len, &again, &e)) {
+     * program does not know cost a byte each, and a longer header. */
+    if (out.len > n + 7 || !job_decode(out.data, out.len, &again, &e)) {
         abort();
     }
     if (j.row != again.row || j.attempt != again.attempt || j.user != again.user ||
         j.device != again.device || j.gap_min_ms != again.gap_min_ms ||
         j.gap_max_ms != again.gap_max_ms || j.batch_size != again.batch_size ||
-        j.batch_pause_ms != again.batch_pause_ms || j.n_vars != again.n_vars) {
+        j.batch_pause_ms != again.batch_pause_ms || j.n_vars != again.n_vars ||
+        j.contact != again.contact) {
         abort();
     }
     must_be_same(j.sender, again.sender);
