@@ -10,8 +10,7 @@
 --      hold ms, code, text, provider id, worker, send ms, busy ms (from the permit to the answer: the slot of a
 --      device that sends one at a time moves on by it, so that the gap lies between two requests as the provider
 --      sees them, however late the first one reached it), act, told, who (the recipient, hashed), contact (as in
---      permit.lua), stop,
---      alike, source
+--      permit.lua), stop, alike, source
 --   act     what the hold is about: "device" (it serves nothing before), "throttle" (the same, and its gaps
 --           double), "pair" (this recipient), "new" (recipients to whom it has not sent), "recipient" (whichever
 --           device it would come from: the ledger's part), "" nothing

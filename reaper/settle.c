@@ -1,6 +1,9 @@
 /* settle.c -- results become rows.  Read from the results streams by the group `ledger`, applied to
  * locked rows in one transaction a batch, committed, and only then forgotten by Redis.  A reaper
- * that dies in between leaves results that any other applies again, without change. */
+ * that dies in between leaves results that any other applies again, without change.
+ *
+ * Over 500 lines because one transaction is read from top to bottom here: what locks the rows, what
+ * is decided, what is written. */
 #include "reaper/settle.h"
 
 #include "reaper/opt_out.h"

@@ -1,4 +1,5 @@
-/* http.h -- HTTP requests on the loop, each certainly sent at most once.  The only user of libcurl.
+/* http.h -- HTTP requests on the loop, each certainly sent at most once.  The only user of libcurl
+ * that sends messages (ctl/media_fetch.c downloads).
  *
  * libcurl repeats a request by itself when a kept connection is closed after the request was
  * written and before an answer came (measured on 7.88.1: the server had the body twice, the caller

@@ -1,11 +1,13 @@
-/* The cloudapi sender: WhatsApp's official Business Cloud API, free-form text.
+/* The cloudapi sender: WhatsApp's official Business Cloud API: texts, media, approved
+ * templates.
  *
  *     [sender cloud]
  *     type = cloudapi
  *     token = env:CLOUD_TOKEN
  *
  * A device's sender_ref is its phone number id.  The API says what it thinks in the body's code,
- * not in the HTTP status, so most rules ask for no status. */
+ * not in the HTTP status, so most rules ask for no status.  Over 500 lines because its table of
+ * answers is half of them. */
 #include "shared/conf.h"
 #include "shared/mem.h"
 #include "worker/provider.h"
